@@ -1,0 +1,398 @@
+"""The command `echocycle`: the stages of `stages.py` and the pipelines of `pipeline.py`, wired to the shell.
+
+A setting comes from, first to last: the command line, the environment (ECHOCYCLE_SEGMENT_LABELS_LABELLED), a file
+(--config FILE, with a section for each command), the preset (--preset), its default. Exit code 0: done; 1: done,
+and something was found; 2: wrong usage or input.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict as DictConfig
+from cyclopts.config import Env
+
+from echocycle import __version__
+from echocycle.console import console, quiet_libraries
+from echocycle.data.phantom_patient import PhantomSettings
+from echocycle.errors import EchocycleError
+from echocycle.settings import (
+    EvaluateSettings,
+    MaskSettings,
+    PrepareSettings,
+    Preset,
+    RegressSettings,
+    SegmentSettings,
+    from_dict,
+    preset,
+    to_dict,
+)
+
+Flat = Parameter(name="*")
+
+app = App(
+    name="echocycle",
+    help="Left-ventricular ejection fraction from echocardiogram video when few videos are labelled.\n\n"
+    "Research software, not a medical device.\n\n"
+    "Every command takes `--preset paper|phantom|tiny` and `--config FILE` (YAML, JSON or TOML).",
+    version=__version__,
+    version_flags=["--version"],
+    help_format="markdown",
+    result_action="return_value",
+    default_parameter=Parameter(show_env_var=False),
+)
+_place = count()
+
+
+@app.command(sort_key=next(_place))
+def phantom(out: Path, *, settings: Annotated[PhantomSettings, Flat] = PhantomSettings(), workers: int = 2) -> None:  # noqa: B008
+    """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout.
+
+    Parameters
+    ----------
+    out: Folder to write.
+    workers: Processes that draw; the result does not depend on it.
+    """
+    from echocycle import stages
+
+    stages.phantom(out, settings, workers=workers)
+
+
+@app.command(sort_key=next(_place))
+def check(path: Path, *, decode: bool = False) -> None:
+    """Say what is in a folder of videos and what is wrong with it; nothing is written.
+
+    Parameters
+    ----------
+    path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+    decode: Read every video as well; takes minutes and finds damaged ones.
+    """
+    from echocycle import stages
+
+    stages.check(path, decode=decode)
+
+
+@app.command(sort_key=next(_place))
+def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> None:  # noqa: B008
+    """Read every video of a folder once and write the frame store.
+
+    Parameters
+    ----------
+    path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+    store: Folder to write; it exists only when it is whole.
+    """
+    from echocycle import stages
+
+    stages.prepare(path, store, settings)
+
+
+@app.command(sort_key=next(_place))
+def segment(store: Path, run: Path, *, settings: Annotated[SegmentSettings, Flat] = SegmentSettings()) -> None:  # noqa: B008
+    """Train a segmenter of the left ventricle.
+
+    Parameters
+    ----------
+    store: A frame store.
+    run: Folder of the run; a started run is gone on with.
+    """
+    from echocycle import stages
+
+    stages.segment(store, run, settings)
+
+
+@app.command(sort_key=next(_place))
+def mask(store: Path, run: Path, *, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> None:  # noqa: B008
+    """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store.
+
+    Parameters
+    ----------
+    store: A frame store.
+    run: The segmenter's run.
+    """
+    from echocycle import stages
+
+    stages.mask(store, run, settings)
+
+
+@app.command(sort_key=next(_place))
+def regress(
+    store: Path,
+    run: Path,
+    *,
+    masks: Path | None = None,
+    teacher: Path | None = None,
+    settings: Annotated[RegressSettings, Flat] = RegressSettings(),  # noqa: B008
+) -> None:
+    """Train an ejection-fraction network.
+
+    Parameters
+    ----------
+    store: A frame store.
+    run: Folder of the run; a started run is gone on with.
+    masks: The segmentation run whose masks the method sees.
+    teacher: The teacher's run, for methods that have one.
+    """
+    from echocycle import stages
+
+    stages.regress(store, run, settings, masks=masks, teacher=teacher)
+
+
+@app.command(sort_key=next(_place))
+def evaluate(
+    run: Path,
+    *,
+    store: Path | None = None,
+    settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),  # noqa: B008
+) -> None:
+    """Predict every video of the splits asked for; leave tables and metrics in RUN/evaluation.
+
+    Parameters
+    ----------
+    run: A finished run.
+    store: The frame store, if it has moved.
+    """
+    from echocycle import stages
+
+    stages.evaluate(run, settings, store=store)
+
+
+@app.command(sort_key=next(_place))
+def report(*runs: Path, out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("report.html")) -> None:
+    """One self-contained HTML page on evaluated runs, with a Markdown twin beside it.
+
+    Parameters
+    ----------
+    runs: Evaluated runs, in the order to show.
+    out: The page to write.
+    """
+    from echocycle import stages
+    from echocycle.console import output
+
+    output.print(str(stages.report(*runs, out=out)))
+
+
+@app.command(sort_key=next(_place))
+def predict(
+    *inputs: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    model: Annotated[Path, Parameter(name=["--model", "-m"])],
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    stride: int = 4,
+) -> None:
+    """EF and masks of recordings as JSON, CSV and overlay video.
+
+    Parameters
+    ----------
+    inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
+    out: Folder for the results.
+    model: A bundle, or the run that holds it.
+    stride: Frames between two clips whose EF are averaged.
+    """
+    from echocycle import stages
+
+    stages.predict(*inputs, out=out, model=model, device=device, stride=stride)
+
+
+@app.command(sort_key=next(_place))
+def info(bundle: Path | None = None, *, json: bool = False) -> None:
+    """Versions, devices, methods and presets; or what a trained model is made of.
+
+    Parameters
+    ----------
+    bundle: A bundle, or the run that holds it.
+    json: Print JSON.
+    """
+    from echocycle import stages
+
+    stages.info(bundle, json=json)
+
+
+@app.command(sort_key=next(_place))
+def train(
+    path: Path,
+    *,
+    out: Path = Path("echocycle-runs/own"),
+    store: Path | None = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+) -> None:
+    """All stages on an own folder: store, segmenter, masks, teacher, student, evaluation, report. Resumable.
+
+    Parameters
+    ----------
+    path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+    out: Folder for the runs and the report.
+    store: Where to keep the frame store; by default inside `out`.
+    set_: A stage's setting, such as `--set segment.loop.steps=200`.
+    """
+    from echocycle import pipeline
+
+    pipeline.train(path, out, change(preset(_asked.preset or "paper"), _asked.values, set_), store=store)
+
+
+@app.command(sort_key=next(_place))
+def demo(out: Path = Path("echocycle-runs/demo"), *, smoke: bool = False) -> None:
+    """The whole pipeline on a phantom, and EF of a real ultrasound recording.
+
+    Parameters
+    ----------
+    out: Folder for everything.
+    smoke: A run of seconds that only shows that every stage works.
+    """
+    from echocycle import pipeline
+
+    pipeline.demo(out, smoke=smoke)
+
+
+# ----------------------------------------------------------------------------- where settings come from
+
+
+@dataclass
+class _Asked:
+    """What `--preset` and `--config` gave."""
+
+    preset: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+_asked = _Asked()
+
+
+def _take(tokens: list[str], option: str) -> str | None:
+    """Take `option VALUE` or `option=VALUE` out of the tokens."""
+    for place, token in enumerate(tokens):
+        if token == option:
+            if place + 1 == len(tokens):
+                raise EchocycleError(f"{option} needs a value.")
+            value = tokens[place + 1]
+            del tokens[place : place + 2]
+            return value
+        if token.startswith(f"{option}="):
+            del tokens[place]
+            return token.split("=", 1)[1]
+    return None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A settings file: YAML, JSON or TOML, with a section for each command."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise EchocycleError(f"The settings file {path} cannot be read ({error.strerror}).") from None
+    try:
+        if path.suffix == ".toml":
+            import tomllib
+
+            values: Any = tomllib.loads(text)
+        elif path.suffix == ".json":
+            import json
+
+            values = json.loads(text)
+        else:
+            import yaml
+
+            values = yaml.safe_load(text)
+    except Exception as error:
+        raise EchocycleError(f"The settings file {path} is not readable: {error}") from None
+    sections = {"phantom", "prepare", "segment", "mask", "regress", "evaluate"}
+    if not isinstance(values, dict) or not set(values) <= sections:
+        wrong = ", ".join(sorted(set(values) - sections)) if isinstance(values, dict) else "no sections"
+        raise EchocycleError(f"{path} has {wrong}; it takes the sections {', '.join(sorted(sections))}.")
+    return values
+
+
+def _sections(chosen: Preset, method: str) -> dict[str, Any]:
+    """A preset as a settings file would say it."""
+    settings = {
+        "segment": chosen.segment,
+        "mask": chosen.mask,
+        "regress": chosen.regression(method),
+        "evaluate": chosen.evaluate,
+    }
+    sections = {name: _without_none(to_dict(values)) for name, values in settings.items()}
+    return {**sections, "phantom": chosen.phantom}
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...]) -> Preset:
+    """A preset with a settings file's sections and `stage.setting=value` assignments laid over it."""
+    layers = [sections]
+    for assignment in assignments:
+        path, found, value = assignment.partition("=")
+        if not found or "." not in path:
+            raise EchocycleError(f"--set takes stage.setting=value, not {assignment!r}.")
+        nested: Any = value
+        for key in reversed(path.split(".")):
+            nested = {key.replace("-", "_"): nested}
+        layers.append(nested)
+    for layer in layers:
+        for stage, values in layer.items():
+            if stage == "regress":
+                methods = {name: _over(each, values) for name, each in chosen.regress.items()}
+                chosen = replace(chosen, regress=methods)
+            elif stage in ("segment", "mask", "evaluate"):
+                chosen = replace(chosen, **{stage: _over(getattr(chosen, stage), values)})
+            elif stage == "phantom":
+                chosen = replace(chosen, phantom={**chosen.phantom, **values})
+            elif stage != "prepare":
+                raise EchocycleError(
+                    f"There is no stage {stage!r} to set; choose segment, mask, regress or evaluate."
+                )
+    return chosen
+
+
+def _over(settings: Any, values: dict[str, Any]) -> Any:
+    def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+        both = {**below, **above}
+        for key in below.keys() & above.keys():
+            if isinstance(below[key], dict) and isinstance(above[key], dict):
+                both[key] = merge(below[key], above[key])
+        return both
+
+    return from_dict(type(settings), merge(to_dict(settings), values))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet_libraries()
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _asked.preset = _take(tokens, "--preset") or ""
+        file = _take(tokens, "--config")
+        _asked.values = _read_config(Path(file)) if file else {}
+        layers: list[Any] = [Env("ECHOCYCLE_")]
+        if _asked.values:
+            layers.append(DictConfig(_asked.values, source=str(file)))
+        if _asked.preset:
+            method = _take(list(tokens), "--method") or _asked.values.get("regress", {}).get("method")
+            method = method or os.environ.get("ECHOCYCLE_REGRESS_METHOD", "student")
+            sections = _sections(preset(_asked.preset), method)
+            layers.append(DictConfig(sections, source=f"preset {_asked.preset}"))
+        app.config = tuple(layers)
+        app(tokens, exit_on_error=False, print_error=True)
+    except EchocycleError as error:
+        console.print(f"[bold red]echocycle:[/] {error}", soft_wrap=True, highlight=False)
+        return error.exit_code
+    except CycloptsError:
+        return 2
+    except KeyboardInterrupt:
+        console.print("Interrupted; the same command goes on where it was.")
+        return 130
+    except BrokenPipeError:
+        return 141
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""Samples: how a clip, a pair of traced frames or a cycle is cut from a video; and the batches of one step.
+
+Every draw is a pure function of (seed, step, stream, place in the batch), so a run that is killed and started
+again sees what it would have seen, whatever the number of worker processes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from echocycle.data.labels import Subset, TrainingData
+from echocycle.errors import EchocycleError
+
+
+class ClipBatch(NamedTuple):
+    """Clips for regression, as stored: 8-bit, not normalised."""
+
+    video: Tensor
+    """uint8 (batch, time, height, width[, 3]); frames past the end of the video are 0."""
+    mask: Tensor | None
+    """uint8 (batch, time, height, width) probabilities, or None."""
+    valid: Tensor
+    """int64 (batch,): frames of each clip that exist; the rest become zeros after normalisation."""
+    crop: Tensor
+    """int64 (batch, 2): row and column of the crop in the padded clip; equal to the padding for no crop."""
+    ef: Tensor | None
+    """float32 (batch,) percent; None for clips without a label."""
+    index: Tensor
+    """int64 (batch,): row of the store's index."""
+
+
+class TracedBatch(NamedTuple):
+    """Traced frames for segmentation."""
+
+    frames: Tensor
+    """uint8 (2, batch, height, width[, 3]): the ED frames, then the ES frames."""
+    masks: Tensor
+    """uint8 (2, batch, height, width), 0 or 1."""
+    warp: Tensor
+    """float32 (2, batch, 4): turn (radians), log scale, row and column shift (share of the frame), for
+    augmentation; zeros without."""
+    index: Tensor
+    """int64 (batch,): row of the store's index."""
+
+
+class CycleBatch(NamedTuple):
+    """Clips for the cyclical loss."""
+
+    video: Tensor
+    """uint8 (batch, time, height, width[, 3])."""
+    start: Tensor
+    """int64 (batch,): the phase p* (0-based) whose template is looked for."""
+    index: Tensor
+    """int64 (batch,): row of the store's index."""
+
+
+class Sampler(Protocol):
+    """Cuts one sample from a video, and stacks samples to a batch."""
+
+    def usable(self, data: TrainingData, video: int) -> bool:
+        """Whether the video can give a sample at all."""
+        ...
+
+    def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> Any:
+        """One sample of a video."""
+        ...
+
+    def stack(self, samples: list[Any]) -> Any:
+        """A batch of samples."""
+        ...
+
+
+def clip_start(n_frames: int, frames: int, period: int, rng: np.random.Generator) -> int:
+    """A start that is uniform over all that `clip_starts` gives."""
+    return int(rng.integers(clip_starts(n_frames, frames, period)))
+
+
+def clip_starts(n_frames: int, frames: int, period: int) -> int:
+    """How many starts a video has; one shorter than frames x period counts as that long, as in EchoNet's loader."""
+    return max(n_frames, frames * period) - (frames - 1) * period
+
+
+def cut_clip(data: TrainingData, video: int, start: int, frames: int, period: int) -> tuple[np.ndarray, int]:
+    """`frames` frames from `start` on, uint8 (time, height, width[, 3]), and how many of them exist.
+
+    Frames past the end are 0.
+    """
+    whole = data.frames(video)
+    cut = whole[start : start + (frames - 1) * period + 1 : period]
+    if len(cut) == frames:
+        return np.ascontiguousarray(cut), frames
+    clip = np.zeros((frames, *whole.shape[1:]), np.uint8)
+    clip[: len(cut)] = cut
+    return clip, len(cut)
+
+
+@dataclass(frozen=True)
+class ClipSampler:
+    """Random clips for regression (dossier of the paper: 32 frames at period 2, pad and crop in training)."""
+
+    frames: int = 32
+    period: int = 2
+    pad: int = 0
+    """Pixels of padding at network size; the crop offset is uniform over 0 .. 2 pad - 1 (0 .. 23 in the paper)."""
+    masks: bool = False
+    labels: bool = True
+    traced_frame: bool = False
+    """The clip's grid must contain the traced ED or ES frame, drawn at random (the public code's rule)."""
+
+    def usable(self, data: TrainingData, video: int) -> bool:
+        """Every video can give a clip; a short one is filled with zeros."""
+        return True
+
+    def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> ClipBatch:
+        """One clip of a video, with the axes of a batch of one left out."""
+        n_frames = data.n_frames(video)
+        if self.traced_frame:
+            start = self._start_on_traced(data, video, n_frames, rng)
+        else:
+            start = clip_start(n_frames, self.frames, self.period, rng)
+        clip, valid = cut_clip(data, video, start, self.frames, self.period)
+        mask = None
+        if self.masks:
+            numbers = start + self.period * np.arange(valid)
+            found = data.masks(video, numbers)
+            mask = np.zeros((self.frames, *found.shape[1:]), np.uint8)
+            mask[:valid] = found
+        crop = rng.integers(2 * self.pad, size=2) if self.pad else np.zeros(2, np.int64)
+        ef = np.float32(data.ef(video)) if self.labels else None
+        return ClipBatch(clip, mask, valid, crop, ef, video)  # type: ignore[arg-type]
+
+    def _start_on_traced(self, data: TrainingData, video: int, n_frames: int, rng: np.random.Generator) -> int:
+        frame = data.traced_frames(video)[int(rng.integers(2))]
+        starts = [
+            s
+            for s in range(clip_starts(n_frames, self.frames, self.period))
+            if 0 <= frame - s <= (self.frames - 1) * self.period and (frame - s) % self.period == 0
+        ]
+        return int(rng.choice(starts)) if starts else clip_start(n_frames, self.frames, self.period, rng)
+
+    def stack(self, samples: list[ClipBatch]) -> ClipBatch:
+        """A batch of clips."""
+        video, mask, valid, crop, ef, index = zip(*samples, strict=True)
+        return ClipBatch(
+            torch.from_numpy(np.stack(video)),
+            torch.from_numpy(np.stack(mask)) if self.masks else None,
+            torch.tensor(valid),
+            torch.from_numpy(np.stack(crop).astype(np.int64)),
+            torch.tensor(ef, dtype=torch.float32) if self.labels else None,
+            torch.tensor(index),
+        )
+
+
+@dataclass(frozen=True)
+class TracedFrameSampler:
+    """The traced ED and ES frames of a labelled video, with their masks."""
+
+    augment: bool = False
+    """Draw a turn, scale and shift for each frame."""
+
+    def usable(self, data: TrainingData, video: int) -> bool:
+        """Labelled videos of a segmentation budget all carry a tracing."""
+        return True
+
+    def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> TracedBatch:
+        """Both traced frames of a video."""
+        whole, pair = data.frames(video), data.traced_frames(video)
+        frames = np.stack([whole[frame] for frame in pair])
+        warp = np.zeros((2, 4), np.float32)
+        if self.augment:
+            size = np.array([0.26, 0.15, 0.08, 0.08], np.float32)  # 15 degrees, 15 %, 8 % of the frame
+            warp = rng.uniform(-1, 1, (2, 4)).astype(np.float32) * size
+        return TracedBatch(frames, data.traced_masks(video).astype(np.uint8), warp, video)  # type: ignore[arg-type]
+
+    def stack(self, samples: list[TracedBatch]) -> TracedBatch:
+        """A batch of pairs, ED first."""
+        frames, masks, warp, index = zip(*samples, strict=True)
+        return TracedBatch(
+            torch.from_numpy(np.stack(frames, 1)),
+            torch.from_numpy(np.stack(masks, 1)),
+            torch.from_numpy(np.stack(warp, 1)),
+            torch.tensor(index),
+        )
+
+
+@dataclass(frozen=True)
+class CycleSampler:
+    """Clips for the cyclical loss: 40 frames at period 3 from videos longer than 120 frames (the code's rule)."""
+
+    frames: int = 40
+    period: int = 3
+    starts: int = 11
+    """Number of phases p* can take: 0 .. starts - 1."""
+    longer_than: int = 120
+    """Only videos with more decoded frames give clips."""
+
+    def usable(self, data: TrainingData, video: int) -> bool:
+        """Whether the video is long enough."""
+        n_frames = data.n_frames(video)
+        return n_frames > self.longer_than and n_frames >= (self.frames - 1) * self.period + 1
+
+    def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> CycleBatch:
+        """One clip and its phase."""
+        start = clip_start(data.n_frames(video), self.frames, self.period, rng)
+        clip, _ = cut_clip(data, video, start, self.frames, self.period)
+        return CycleBatch(clip, int(rng.integers(self.starts)), video)  # type: ignore[arg-type]
+
+    def stack(self, samples: list[CycleBatch]) -> CycleBatch:
+        """A batch of clips."""
+        video, start, index = zip(*samples, strict=True)
+        return CycleBatch(torch.from_numpy(np.stack(video)), torch.tensor(start), torch.tensor(index))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One source of batches in a step: from which videos, cut how, how many."""
+
+    sampler: Sampler
+    subset: Subset
+    batch: int
+    name: str = field(default="", compare=False)
+
+
+# The purposes that random draws are keyed by, so that no two share a generator.
+_ORDER, _SAMPLE = 1, 2
+
+
+class StepData(Dataset[dict[str, Any]]):
+    """The batches of step k of a run, by stream; item k is a pure function of k.
+
+    The first stream sets the length of an epoch: its videos once, the last incomplete batch dropped. Every stream
+    is shuffled anew in each epoch, and starts again if the epoch outlasts it.
+    """
+
+    def __init__(self, data: TrainingData, streams: dict[str, Stream], *, seed: int, rank: int = 0, world: int = 1):
+        self.data, self.streams = data, streams
+        self.seed, self.rank, self.world = seed, rank, world
+        self.videos: dict[str, np.ndarray] = {}
+        for name, stream in streams.items():
+            videos = data.videos(stream.subset)
+            usable = np.array([v for v in videos if stream.sampler.usable(data, int(v))], dtype=np.int64)
+            if not usable.size:
+                raise EchocycleError(
+                    f"Stream {name!r} finds no usable video among {len(videos)} in subset {stream.subset!r}: "
+                    f"{stream.sampler}. Take more videos into the budget, or shorter clips."
+                )
+            self.videos[name] = usable
+        first = next(iter(streams))
+        self.steps_per_epoch = max(1, len(self.videos[first]) // (streams[first].batch * world))
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        return {name: self._batch(step, number, name) for number, name in enumerate(self.streams)}
+
+    def _batch(self, step: int, number: int, name: str) -> Any:
+        stream, videos = self.streams[name], self.videos[name]
+        epoch, place = divmod(step, self.steps_per_epoch)
+        first = (place * self.world + self.rank) * stream.batch
+        samples = []
+        for slot in range(first, first + stream.batch):
+            round_, position = divmod(slot, len(videos))
+            order = np.random.default_rng([self.seed, _ORDER, number, epoch, round_]).permutation(len(videos))
+            rng = np.random.default_rng([self.seed, _SAMPLE, number, epoch, slot])
+            samples.append(stream.sampler.draw(self.data, int(videos[order[position]]), rng))
+        return stream.sampler.stack(samples)
+
+
+def passes(data: TrainingData, stream: Stream, *, seed: int, split: Literal["validation"] = "validation") -> Any:
+    """Batches that pass once over the videos of a split, the same in every pass with the same seed."""
+    videos = [int(v) for v in data.videos(split) if stream.sampler.usable(data, int(v))]
+    for first in range(0, len(videos), stream.batch):
+        part = videos[first : first + stream.batch]
+        rngs = [np.random.default_rng([seed, _SAMPLE, video]) for video in part]
+        yield stream.sampler.stack([stream.sampler.draw(data, v, g) for v, g in zip(part, rngs, strict=True)])

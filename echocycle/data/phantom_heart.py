@@ -1,0 +1,339 @@
+"""Second step of the phantom: the left ventricle's shape and how it beats, in numbers, without a picture.
+
+The ventricle is a solid of revolution about its long axis. Along the axis, s runs from 0 (apex) to 1
+(mitral plane); the half width at end diastole is `half_width * profile(s)`. The contraction k runs from 0
+(end diastole of the traced beat) to 1 (its end systole) and scales the length by 1 - shortening * k and the
+half width by 1 - narrowing * k * regional(s). So the volume is a closed formula of k, and the ejection
+fraction is exact.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+
+from echocycle.data.phantom_patient import Look, Patient, PhantomSettings, draw_patient, normal_score, stream
+from echocycle.errors import EchocycleError
+
+SIZE = 112  # pixels, height and width of the frame
+STEPS = 2048  # of the tables along the axis
+DISCS = 20
+# How far a systole has come (contraction) against its elapsed share: a slow start, a steady fall, a slow end.
+SYSTOLE = ((0.0, 0.0), (0.12, 0.05), (0.24, 0.16), (0.48, 0.46), (0.71, 0.79), (0.86, 0.94), (1.0, 1.0))
+MM3_PER_ML = 1000.0
+Knot = tuple[float, float]  # (frame, value)
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Heart:
+    """One ventricle: shape at end diastole, change until end systole, and place in the image (pixels)."""
+
+    length: float
+    half_width: float
+    widest: float
+    """Share of the axis at which the ventricle is widest, from the apex."""
+    base: float
+    """Width in the mitral plane over greatest width."""
+    bluntness: float
+    """Exponent of the super-ellipse of the apex: 2 is an ellipse, more is blunter."""
+    bend: float
+    """Sideways bend of the middle line, relative to the half width; positive towards the image's right."""
+    regional_slope: float
+    """How much more the apex narrows than the base, relative."""
+    shortening: float
+    narrowing: float
+    apex_x: float
+    apex_y: float
+    tilt: float
+    """Angle of the long axis from the vertical in degrees; negative: the apex is to the image's left."""
+    tilt_change: float
+    """Degrees added to the tilt from end diastole to end systole."""
+    apex_descent: float
+    """Pixels by which the apex moves towards the base until end systole."""
+    spacing_mm: float
+    """Millimetres per pixel, the same along rows and columns."""
+
+    def profile(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Half width at `s` over the greatest half width: 0 at the apex, `base` at the mitral plane."""
+        below = self.widest
+        above = (1 - below) / (1 - self.base**self.bluntness) ** (1 / self.bluntness)
+        reach = np.where(s < below, (below - s) / below, (s - below) / above)
+        return np.maximum(1 - np.minimum(reach, 1) ** self.bluntness, 0) ** (1 / self.bluntness)
+
+    def regional(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Narrowing at `s` relative to the mean."""
+        return 1 + self.regional_slope * (0.5 - s)
+
+    @cached_property
+    def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Half width, regional narrowing and middle line at end diastole, each (STEPS + 1,); pixels."""
+        s = np.linspace(0, 1, STEPS + 1)
+        bend = self.bend * self.half_width * np.sin(np.pi * s)
+        width = self.half_width * self.profile(s)
+        return width.astype(np.float32), self.regional(s).astype(np.float32), bend.astype(np.float32)
+
+    def volumes_ml(self, contraction: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Volume at each contraction, by the closed formula."""
+        squares = _squares(self.profile, self.regional)
+        pixels = _volume(self.length, self.half_width, squares, self.shortening, self.narrowing, contraction)
+        return pixels * self.spacing_mm**3 / MM3_PER_ML
+
+    def axis(self, contraction: float) -> tuple[float, float, float, float, float]:
+        """Apex (x, y), direction of the axis from apex to base (x, y), and length, at one contraction."""
+        tilt = math.radians(self.tilt + self.tilt_change * contraction)
+        start = math.radians(self.tilt)
+        descent = self.apex_descent * contraction
+        x = self.apex_x - descent * math.sin(start)
+        y = self.apex_y + descent * math.cos(start)
+        return x, y, -math.sin(tilt), math.cos(tilt), self.length * (1 - self.shortening * contraction)
+
+    def chords(self, contraction: float, shift: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
+        """The tracing at one contraction as EchoNet stores it: (21, 4), long axis, then discs to the base."""
+        x, y, along_x, along_y, length = self.axis(contraction)
+        x, y = x + shift[0], y + shift[1]
+        s = (np.arange(DISCS) + 0.5) / DISCS
+        s[0], s[-1] = 0.01, 1.0  # the first disc lies at the tip, the last in the mitral plane
+        scale = 1 - self.narrowing * contraction * self.regional(s)
+        half = self.half_width * self.profile(s) * scale
+        middle = self.bend * self.half_width * np.sin(np.pi * s) * scale
+        centre_x, centre_y = x + s * length * along_x, y + s * length * along_y
+        right_x, right_y = along_y, -along_x  # unit vector across the axis, to the image's right
+        rows = np.empty((1 + DISCS, 4))
+        rows[0] = x, y, x + length * along_x, y + length * along_y
+        rows[1:, 0] = centre_x + (middle - half) * right_x
+        rows[1:, 1] = centre_y + (middle - half) * right_y
+        rows[1:, 2] = centre_x + (middle + half) * right_x
+        rows[1:, 3] = centre_y + (middle + half) * right_y
+        return rows
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How one clip moves, frame by frame."""
+
+    contraction: NDArray[np.float64]
+    """(T,), 0 at the traced end diastole and 1 at the traced end systole, exactly."""
+    valve: NDArray[np.float64]
+    """(T,), how far the mitral valve is open: 0 shut, 1 wide open."""
+    drift: NDArray[np.float64]
+    """(T, 2), shift of the whole heart in pixels (x, y)."""
+    ed_frame: int
+    es_frame: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A clip before it is drawn: everything the tables need."""
+
+    patient: Patient
+    heart: Heart
+    motion: Motion
+
+    @property
+    def volumes_ml(self) -> NDArray[np.float64]:
+        """Volume of the ventricle in every frame (T,)."""
+        return self.heart.volumes_ml(self.motion.contraction)
+
+    @property
+    def chords(self) -> NDArray[np.float64]:
+        """Tracings of the ED and the ES frame, (2, 21, 4)."""
+        frames = (self.motion.ed_frame, self.motion.es_frame)
+        return np.stack(
+            [self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames]
+        )
+
+
+def plan_clip(index: int, settings: PhantomSettings) -> Plan:
+    """Patient, heart and motion of clip `index`."""
+    patient = draw_patient(index, settings)
+    heart = draw_heart(patient, settings.look, stream(settings, index, "heart"))
+    motion = draw_motion(patient, settings.look, stream(settings, index, "motion"))
+    return Plan(patient, heart, motion)
+
+
+def draw_heart(patient: Patient, look: Look, rng: np.random.Generator) -> Heart:
+    """A ventricle with the patient's volumes that lies inside the fan."""
+    highest = 0.5 * patient.ef / 100
+    shape = Heart(
+        length=1.0,
+        half_width=patient.width_ratio / 2,
+        widest=rng.uniform(0.50, 0.66),
+        base=rng.uniform(0.62, 0.82),
+        bluntness=rng.uniform(1.85, 2.35),
+        bend=0.09 * normal_score(rng, 2),
+        regional_slope=rng.uniform(-0.25, 0.4),
+        shortening=float(np.clip(0.03 + 0.0023 * patient.ef + 0.02 * normal_score(rng, 2), 0.02, highest)),
+        narrowing=0.0,
+        apex_x=0.0,
+        apex_y=0.0,
+        tilt=0.0,
+        tilt_change=rng.normal(3.5, 1.5),
+        apex_descent=0.0,
+        spacing_mm=1.0,
+    )
+    mean_profile = float(shape.profile((np.arange(STEPS) + 0.5) / STEPS).mean())
+    length = float(np.clip(math.sqrt(patient.area_px / (patient.width_ratio * mean_profile)), 41, 70))
+    half_width = length * patient.width_ratio / 2
+    squares = _squares(shape.profile, shape.regional)
+    pixels = float(_volume(length, half_width, squares, 0.0, 0.0, np.array(0.0)))
+    sized = replace(
+        shape,
+        length=length,
+        half_width=half_width,
+        narrowing=_narrowing(squares, 1 - patient.ef / 100, shape.shortening),
+        apex_descent=rng.uniform(0.05, 0.35) * shape.shortening * length,
+        spacing_mm=(patient.edv_ml * MM3_PER_ML / pixels) ** (1 / 3),
+    )
+    return _place(sized, look, rng)
+
+
+def _place(heart: Heart, look: Look, rng: np.random.Generator) -> Heart:
+    """The ventricle somewhere in the fan, drawn again until it lies inside; many failures move it deeper."""
+    for attempt in range(60):
+        tilt = -13 - 7 * normal_score(rng, 2) - (5 if rng.uniform() < 0.2 else 0)
+        middle_x = 63 + 2.5 * normal_score(rng, 2)
+        apex_y = 19 + 2.8 * normal_score(rng, 2) + 0.25 * max(-tilt - 15, 0) + 0.12 * max(62 - heart.length, 0)
+        apex_y += 0.4 * max(attempt - 20, 0)
+        apex_x = middle_x + 0.54 * heart.length * math.sin(math.radians(tilt))
+        placed = replace(heart, tilt=tilt, apex_x=apex_x, apex_y=apex_y)
+        if _is_inside(placed, look):
+            return placed
+    raise EchocycleError("Phantom settings: the ventricle does not fit into the fan; widen the look's fan.")
+
+
+def draw_motion(patient: Patient, look: Look, rng: np.random.Generator) -> Motion:
+    """Beats around one traced beat whose end diastole and end systole fall on whole frames."""
+    systole = patient.systole_frames
+    ed_frame = int(rng.integers(0, patient.frames - systole))
+    starts = _beat_starts(patient, ed_frame, rng)
+    filling, atrial_share = rng.uniform(0.58, 0.78), rng.uniform(0.05, 0.20)
+    contraction_knots: list[Knot] = []
+    valve_knots: list[Knot] = []
+    for start, end in pairwise(starts):
+        low, high, ejection = 0.0, 1.0, float(systole)
+        if start != ed_frame:
+            low, high = 0.015 * normal_score(rng, 2), 1 + 0.03 * normal_score(rng, 2)
+            ejection = min(systole * (1 + 0.03 * normal_score(rng, 2)), 0.66 * (end - start))
+        contraction, valve = _beat(start, end, ejection, (low, high), filling, atrial_share, patient.fps)
+        contraction_knots += contraction
+        valve_knots += valve
+    frame = np.arange(patient.frames, dtype=np.float64)
+    contraction = PchipInterpolator(*zip(*contraction_knots, strict=True))(frame)
+    contraction[ed_frame], contraction[ed_frame + systole] = 0.0, 1.0  # free of rounding
+    valve = np.clip(PchipInterpolator(*zip(*valve_knots, strict=True))(frame), 0, 1)
+    return Motion(contraction, valve, _drift(patient, look, rng), ed_frame, ed_frame + systole)
+
+
+def _beat(
+    start: float,
+    end: float,
+    ejection: float,
+    levels: tuple[float, float],
+    filling: float,
+    atrial_share: float,
+    fps: float,
+) -> tuple[list[Knot], list[Knot]]:
+    """Knots (frame, value) of contraction and valve opening for one beat; times in frames.
+
+    Ejection, a short stand-still, rapid filling by the share `filling`, rest, and the atrial kick, before
+    which `atrial_share` of what is left has trickled in. Fast hearts have less of each and no rest.
+    """
+    low, high = levels
+    filling_time = end - start - ejection
+    still = start + ejection
+    relaxing = min(0.05 * fps, 0.15 * filling_time)
+    rapid = min(0.19 * fps, 0.40 * filling_time)
+    kick = min(0.15 * fps, 0.30 * filling_time)
+    resting = (1 - filling) * high
+    before_kick = (1 - atrial_share) * resting
+    contraction = [(start + share * ejection, low + (high - low) * level) for share, level in SYSTOLE]
+    contraction += [
+        (still + relaxing, 0.97 * high),
+        (still + relaxing + 0.5 * rapid, (1 - 0.55 * filling) * high),
+        (still + relaxing + rapid, resting),
+        (end - kick, before_kick),
+        (end - 0.4 * kick, 0.3 * before_kick),
+    ]
+    valve = [
+        (start + 0.05 * ejection, 0.0),
+        (still + 0.6 * relaxing, 0.0),
+        (still + relaxing + 0.4 * rapid, 1.0),
+        (still + relaxing + 1.1 * rapid, 0.45),
+        (end - 0.5 * kick, 0.8),
+    ]
+    return contraction, valve
+
+
+def _beat_starts(patient: Patient, ed_frame: int, rng: np.random.Generator) -> list[float]:
+    """End diastoles in frames, from a beat before the clip to a beat after it; `ed_frame` is one of them."""
+
+    def beat() -> float:
+        factor = 1 + patient.rr_spread * normal_score(rng, 2)
+        return max(patient.rr_s * factor, patient.systole_s / 0.66) * patient.fps
+
+    starts = [float(ed_frame)]
+    while starts[-1] < patient.frames + 1:
+        starts.append(starts[-1] + beat())
+    starts.append(starts[-1] + beat())
+    while starts[0] > -1:
+        starts.insert(0, starts[0] - beat())
+    starts.insert(0, starts[0] - beat())
+    return starts
+
+
+def _drift(patient: Patient, look: Look, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Slow shift of the heart, pixels (T, 2)."""
+    seconds = np.arange(patient.frames)[:, None] / patient.fps
+    period, phase = rng.uniform(2.5, 6.0, size=2), rng.uniform(0, 2 * np.pi, size=2)
+    size = look.drift * rng.uniform(0.1, 1.0, size=2)
+    return size * np.sin(2 * np.pi * seconds / period + phase)
+
+
+def _squares(profile: Curve, regional: Curve) -> tuple[float, float, float]:
+    """Integrals over s of profile², profile² regional and profile² regional²."""
+    s = (np.arange(STEPS) + 0.5) / STEPS
+    square, region = profile(s) ** 2, regional(s)
+    return float(square.mean()), float((square * region).mean()), float((square * region**2).mean())
+
+
+def _volume(
+    length: float,
+    half_width: float,
+    squares: tuple[float, float, float],
+    shortening: float,
+    narrowing: float,
+    contraction: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Volume in cubic pixels of the solid of revolution at each contraction."""
+    narrow = narrowing * contraction
+    area = squares[0] - 2 * narrow * squares[1] + narrow**2 * squares[2]
+    return np.pi * half_width**2 * length * (1 - shortening * contraction) * area
+
+
+def _narrowing(squares: tuple[float, float, float], remaining: float, shortening: float) -> float:
+    """The narrowing that leaves `remaining` (ESV over EDV) of the volume: the smaller root of a quadratic."""
+    none, once, twice = squares
+    constant = none * (1 - remaining / (1 - shortening))
+    return (once - math.sqrt(once**2 - twice * constant)) / twice
+
+
+def _is_inside(heart: Heart, look: Look) -> bool:
+    """Whether the ventricle stays inside the fan and the frame, drift and end systole included."""
+    for contraction in (0.0, 1.0):
+        chords = heart.chords(contraction)
+        x = np.concatenate([chords[:, 0], chords[1:, 2]])
+        y = np.concatenate([chords[:, 1], chords[1:, 3]])
+        radius = np.hypot(x - look.fan_apex_x, y - look.fan_apex_y)
+        angle = np.degrees(np.arctan2(np.abs(x - look.fan_apex_x), y - look.fan_apex_y))
+        margin = 1.5 + look.drift
+        inside = angle < look.fan_half_angle - np.degrees(margin / radius)
+        inside &= radius > look.fan_near + margin
+        if not inside.all() or x.min() < margin or x.max() > SIZE - 1 - margin or y.max() > 93:
+            return False
+    return True

@@ -1,0 +1,255 @@
+"""Stage `evaluate`: a finished run on the videos of its store; tables first, then the numbers made from them."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from echocycle.bundle import Bundle, choose_device, load_bundle
+from echocycle.console import console, track
+from echocycle.data.masks import MaskSet
+from echocycle.data.store import Store
+from echocycle.errors import EchocycleError
+from echocycle.evaluation import predictions as predict
+from echocycle.evaluation.metrics import (
+    METRICS,
+    Interval,
+    bootstrap_intervals,
+    dice_per_video,
+    naive_prediction,
+    pooled_dice,
+)
+from echocycle.evaluation.tables import (
+    per_video,
+    read_dice,
+    read_predictions,
+    read_volumes,
+    write_dice,
+    write_predictions,
+    write_volumes,
+)
+from echocycle.files import read_json, write_json
+from echocycle.masks import mask_id
+from echocycle.runs import Run
+from echocycle.settings import EvaluateSettings, to_dict
+
+
+def evaluate_run(run: Run, settings: EvaluateSettings, store: Store) -> Path:
+    """Evaluate a run into its folder `evaluation`; goes on after a kill, and is quick when it is already done.
+
+    A run's best part decides: a regression run gives predictions.csv, a segmentation run dice.csv and volumes.csv.
+    """
+    folder = run.path / "evaluation"
+    job = {"settings": _essential(settings), "store": store.meta["id"]}
+    done = folder / "metrics.json"
+    if done.exists() and read_json(done)["job"] == job:
+        console.print(f"{folder} is already done.")
+        return folder
+    folder.mkdir(exist_ok=True)
+    device = choose_device(settings.device)
+    bundle = load_bundle(run.model, device)
+    videos = [int(v) for split in settings.splits for v in store.videos(split)]
+    if not videos:
+        raise EchocycleError(f"{store.path} has no video in {', '.join(settings.splits)}.")
+    journal = _Journal(folder / "journal.jsonl", {**job, "model": bundle.id})
+    info = run.info
+    identity = {
+        "run": run.id,
+        "method": info["settings"]["method"],
+        "seed": info["settings"]["loop"]["seed"],
+    }
+    if info["stage"] == "segment":
+        metrics = _evaluate_segmenter(run, bundle, store, videos, settings, journal, folder, device)
+    else:
+        metrics = _evaluate_regressor(run, bundle, store, videos, settings, journal, folder, device, identity)
+    write_json(done, {"job": job, "run": identity, "model": bundle.id, **metrics})
+    journal.path.unlink()
+    return folder
+
+
+def _essential(settings: EvaluateSettings) -> dict[str, Any]:
+    values = to_dict(settings)
+    del values["device"], values["batch"]
+    return json.loads(json.dumps(values))  # type: ignore[no-any-return]
+
+
+class _Journal:
+    """Rows of the videos that are done, one JSON line each, so a killed evaluation goes on."""
+
+    def __init__(self, path: Path, job: dict[str, Any]):
+        self.path = path
+        self.rows: dict[int, Any] = {}
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        if lines and lines[0] == json.dumps(job):
+            for line in lines[1:-1]:  # what follows the last line end is torn
+                entry = json.loads(line)
+                self.rows[entry["video"]] = entry["rows"]
+        kept = [json.dumps({"video": video, "rows": rows}) for video, rows in self.rows.items()]
+        path.write_text("\n".join([json.dumps(job), *kept]) + "\n", encoding="utf-8")
+
+    def over(self, title: str, videos: list[int], make: Callable[[int], Any]) -> Iterator[Any]:
+        """The rows of each video, from the journal or made and noted."""
+        with track(title) as progress, open(self.path, "a", encoding="utf-8") as file:
+            for number, video in enumerate(videos, 1):
+                if video not in self.rows:
+                    self.rows[video] = make(video)
+                    file.write(json.dumps({"video": video, "rows": self.rows[video]}) + "\n")
+                    file.flush()
+                progress(number, len(videos))
+                yield self.rows[video]
+
+
+def _evaluate_regressor(
+    run: Run,
+    bundle: Bundle,
+    store: Store,
+    videos: list[int],
+    settings: EvaluateSettings,
+    journal: _Journal,
+    folder: Path,
+    device: Any,
+    identity: dict[str, Any],
+) -> dict[str, Any]:
+    regressor = bundle.regressor
+    assert regressor is not None
+    masks: MaskSet | None = None
+    if regressor.spec.channels == 4:
+        assert bundle.segmenter is not None
+        names = [p.parent.name for p in (store.path / "masks").glob("*/masks.json")]
+        fitting = [n for n in names if store.masks(n).meta.get("segmenter") == bundle.segmenter.hash]
+        if not fitting:
+            raise EchocycleError(
+                f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
+            )
+        masks = store.masks(fitting[0])
+    labelled = [video for video in videos if np.isfinite(store.index["ef"][video])]
+    if not labelled:
+        raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
+
+    def make(video: int) -> list[dict[str, Any]]:
+        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, identity)
+        return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+    rows = [row for rows in journal.over(f"Evaluating {run.id}", labelled, make) for row in rows]
+    write_predictions(folder / "predictions.csv", pd.DataFrame(rows))
+    return {
+        "ef": ef_metrics(read_predictions(folder / "predictions.csv")),
+        "naive": naive_metrics(run, store, settings),
+    }
+
+
+def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[str, Any]:
+    """What always answering the mean EF of the run's labelled videos gives, with intervals, by split."""
+    table = pd.read_csv(run.path / "labels.csv", dtype={"name": str})
+    names = set(table["name"][table["subset"] == "labelled"])
+    index = store.index
+    guess = naive_prediction(index["ef"][index["name"].isin(names) & index["ef"].notna()])
+    found: dict[str, Any] = {"ef": guess}
+    for split in settings.splits:
+        rows = index[(index["split"] == split) & index["ef"].notna()]
+        if len(rows) > 1:
+            found[split] = intervals(rows["ef"].to_numpy(), np.full(len(rows), guess), rows["patient"])
+    return found
+
+
+def ef_metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """Every metric with its bootstrap interval, by split and protocol, from predictions.csv."""
+    videos = per_video(table)
+    found: dict[str, Any] = {}
+    for (split, protocol), rows in videos.groupby(["split", "protocol"], sort=False):
+        if len(rows) > 1:
+            found.setdefault(str(split), {})[str(protocol)] = {
+                "videos": len(rows),
+                **intervals(rows["ef_true"].to_numpy(), rows["ef_pred"].to_numpy(), rows["patient"]),
+            }
+    return found
+
+
+def intervals(true: np.ndarray, pred: np.ndarray, patients: Any) -> dict[str, Any]:
+    """`METRICS` of videos with 95 % intervals over patients, as plain JSON; an undefined metric is left out."""
+    defined = dict(METRICS)
+    if np.ptp(pred) == 0 or np.ptp(true) == 0:  # a constant answer has no correlation
+        defined = {name: metric for name, metric in METRICS.items() if "pearson" not in name}
+    found = bootstrap_intervals(true, pred, defined, groups=list(patients))
+    return {name: interval_dict(interval) for name, interval in found.items()}
+
+
+def interval_dict(interval: Interval) -> dict[str, float]:
+    """An interval as JSON."""
+    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _evaluate_segmenter(
+    run: Run,
+    bundle: Bundle,
+    store: Store,
+    videos: list[int],
+    settings: EvaluateSettings,
+    journal: _Journal,
+    folder: Path,
+    device: Any,
+) -> dict[str, Any]:
+    segmenter = bundle.segmenter
+    assert segmenter is not None
+    name = mask_id(run.path, segmenter)
+    masks = store.masks(name) if store.has_masks(name) else None
+    truth = store.masks("truth") if store.has_masks("truth") else None
+
+    def found(video: int) -> np.ndarray:
+        return predict.video_probabilities(segmenter, store, masks, video, settings, device)
+
+    def make(video: int) -> dict[str, Any]:
+        dice, volumes = predict.mask_rows(found(video), store, truth, video, run.id)
+        plain = {key: _plain(value) for key, value in volumes.items()}
+        return {"dice": dice, "volumes": {k: None if v != v else v for k, v in plain.items()}}
+
+    rows = list(journal.over(f"Evaluating {run.id}", videos, make))
+    dice = pd.DataFrame([row for entry in rows for row in entry["dice"]])
+    if dice.empty:
+        raise EchocycleError(f"No video of {', '.join(settings.splits)} has a tracing to compare with.")
+    write_dice(folder / "dice.csv", dice)
+    write_volumes(folder / "volumes.csv", pd.DataFrame([entry["volumes"] for entry in rows]))
+    split = settings.splits[-1]
+    predict.overlay_sample(store, [int(v) for v in store.videos(split)], found, folder / "overlays.npz")
+    return {
+        "dice": dice_metrics(read_dice(folder / "dice.csv")),
+        "ef_discs": discs_metrics(read_volumes(folder / "volumes.csv")),
+    }
+
+
+def dice_metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """Dice pooled over pixels and as the mean of videos, by split and phase; `overall` pools ED and ES."""
+    found: dict[str, Any] = {}
+    for split, rows in table.groupby("split", sort=False):
+        phases = {str(phase): part for phase, part in rows.groupby("phase", sort=False)}
+        traced = rows[rows["phase"].isin(["ED", "ES"])]
+        if len(traced):
+            phases["overall"] = traced
+        found[str(split)] = {}
+        for phase, part in phases.items():
+            counts = [part[column].to_numpy() for column in ("intersection", "size_true", "size_pred")]
+            found[str(split)][phase] = {
+                "pooled": pooled_dice(*counts),
+                "mean": float(dice_per_video(*counts).mean()),
+                "videos": int(part["video"].nunique()),
+            }
+    return found
+
+
+def discs_metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """EF by discs against the label, by split, with intervals; videos that could not be measured are counted."""
+    found: dict[str, Any] = {}
+    for split, rows in table[table["ef_true"].notna()].groupby("split", sort=False):
+        good = rows[rows["ef_discs"].notna()]
+        entry: dict[str, Any] = {"videos": len(good), "not_measured": len(rows) - len(good)}
+        if len(good) > 1:
+            entry |= intervals(good["ef_true"].to_numpy(), good["ef_discs"].to_numpy(), good["patient"])
+        found[str(split)] = entry
+    return found

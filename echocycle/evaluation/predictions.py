@@ -1,0 +1,215 @@
+"""A trained model on the videos of a store: EF of clips, Dice of masks, EF by discs; streamed, a video at a time."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from echocycle.bundle import Part
+from echocycle.data.clips import ClipBatch, clip_start, clip_starts
+from echocycle.data.masks import MaskSet
+from echocycle.data.store import SIZE, Store
+from echocycle.evaluation.tables import dice_row
+from echocycle.evaluation.volumes import ef_by_discs
+from echocycle.masks import probabilities
+from echocycle.settings import EvaluateSettings
+
+THRESHOLD = 127.5
+"""A stored probability above it is left ventricle (a logit above 0)."""
+
+
+def starts_of(protocol: str, n_frames: int, spec: Any, settings: EvaluateSettings, video: str) -> list[int]:
+    """First frames of the clips that a protocol takes from a video.
+
+    `one-clip` gives one random start for each of `clip_seeds`, which depends on seed and video name alone.
+    """
+    count = clip_starts(n_frames, spec.frames, spec.period)
+    if protocol == "all-clips":
+        return list(range(count))
+    if protocol == "strided":
+        return list(range(0, count, settings.stride))
+    key = list(video.encode())
+    rngs = [np.random.default_rng([seed, *key]) for seed in settings.clip_seeds]
+    return [clip_start(n_frames, spec.frames, spec.period, rng) for rng in rngs]
+
+
+@torch.no_grad()
+def predict_clips(
+    regressor: Part,
+    frames: np.ndarray,
+    masks: Callable[[np.ndarray], np.ndarray] | None,
+    starts: list[int],
+    batch: int,
+    device: torch.device,
+    precision: str = "32",
+) -> np.ndarray:
+    """EF of clips of one video, (starts,) percent.
+
+    The video is resized and normalised once; clips are windows of it, cut on the device in blocks of `batch`, so
+    memory does not grow with the number of starts.
+
+    Args:
+        frames: uint8 (time, height, width[, 3]).
+        masks: gives uint8 probabilities (n, size, size) of frames by number; None for a regressor without masks.
+    """
+    spec = regressor.spec
+    length = len(frames)
+    longest = max(length, max(starts) + spec.span)
+    whole = torch.from_numpy(np.array(frames)).to(device)
+    mask = torch.from_numpy(masks(np.arange(length))).to(device)[None] if masks else None
+    batch_of_one = ClipBatch(
+        whole[None],
+        mask,
+        torch.tensor([length], device=device),
+        torch.zeros(1, 2, dtype=torch.int64),
+        None,
+        torch.zeros(1),
+    )
+    video = regressor.preprocess.clips(batch_of_one, masks=mask is not None)[0]
+    if longest > length:
+        filler = F.pad(video[:, :1] * 0, (0, 0, 0, 0, 0, longest - length - 1))
+        if mask is not None:
+            filler[3] = -1.0
+        video = torch.cat([video, filler], 1)
+    steps = torch.arange(spec.frames, device=device) * spec.period
+    found = []
+    for first in range(0, len(starts), batch):
+        numbers = torch.tensor(starts[first : first + batch], device=device)[:, None] + steps
+        clips = video[:, numbers].transpose(0, 1)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            found.append(regressor.network(clips.contiguous()).float().cpu())
+    return torch.cat(found).numpy()
+
+
+def predict_video_rows(
+    regressor: Part,
+    store: Store,
+    masks: MaskSet | None,
+    video: int,
+    settings: EvaluateSettings,
+    device: torch.device,
+    identity: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """The rows of predictions.csv of one video; `identity` gives run, method and seed."""
+    row = store.index.iloc[video]
+    need = regressor.spec.channels == 4
+    assert masks is not None or not need
+    reader = (lambda numbers: masks.probabilities(video, numbers)) if need and masks is not None else None
+    for protocol in settings.protocol:
+        starts = starts_of(protocol, store.n_frames(video), regressor.spec, settings, row["name"])
+        found = predict_clips(
+            regressor, store.frames(video), reader, starts, settings.batch, device, settings.precision
+        )
+        for place, (start, ef) in enumerate(zip(starts, found, strict=True)):
+            named = f"one-clip-{settings.clip_seeds[place]}" if protocol == "one-clip" else protocol
+            yield {
+                **identity,
+                "split": row["split"],
+                "patient": row["patient"],
+                "video": row["name"],
+                "protocol": named,
+                "clip_start": start,
+                "ef_true": row["ef"],
+                "ef_pred": float(ef),
+            }
+
+
+def video_probabilities(
+    segmenter: Part,
+    store: Store,
+    masks: MaskSet | None,
+    video: int,
+    settings: EvaluateSettings,
+    device: torch.device,
+) -> np.ndarray:
+    """Probabilities of all frames of a video at the store's size, uint8 (time, 112, 112).
+
+    Taken from the mask set where it has the video, else made by the segmenter.
+    """
+    if masks is not None and masks.has(video):
+        small = masks.probabilities(video, np.arange(store.n_frames(video)))
+    else:
+        small = np.concatenate(
+            list(probabilities(segmenter, store.frames(video), max(settings.batch, 64), device, settings.precision))
+        )
+    return at_store_size(small)
+
+
+def at_store_size(masks: np.ndarray) -> np.ndarray:
+    """Probabilities uint8 (time, size, size) at 112x112, bilinear."""
+    if masks.shape[-1] == SIZE:
+        return masks
+    small = torch.from_numpy(masks)[:, None].float()
+    large = F.interpolate(small, (SIZE, SIZE), mode="bilinear", align_corners=False)
+    return large[:, 0].round().to(torch.uint8).numpy()
+
+
+def mask_rows(
+    found: np.ndarray, store: Store, truth: MaskSet | None, video: int, run: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of dice.csv and the row of volumes.csv of one video, from its probabilities (time, 112, 112).
+
+    ED and ES against the tracings; `all` against the true masks of every frame, where there are any (the phantom).
+    """
+    row = store.index.iloc[video]
+    masks = found > THRESHOLD
+    dice = []
+    if row["ed_frame"] >= 0:
+        traced = store.traced_masks(video)
+        for phase, frame, true in zip(("ED", "ES"), (row["ed_frame"], row["es_frame"]), traced, strict=True):
+            dice.append(dice_row(run, row["split"], row["name"], phase, true, masks[frame]))
+    if truth is not None and truth.has(video):
+        true = truth.probabilities(video, np.arange(len(masks))) > THRESHOLD
+        flat = (true.reshape(-1, SIZE), masks.reshape(-1, SIZE))  # one tall picture: all frames' pixels together
+        dice.append(dice_row(run, row["split"], row["name"], "all", *flat))
+    fps = float(row["fps"]) if np.isfinite(row["fps"]) else 50.0
+    spacing = (float(row["spacing_row_mm"]), float(row["spacing_column_mm"]))
+    measured = ef_by_discs(masks, fps, spacing if np.isfinite(spacing).all() else None).as_row()
+    if not np.isfinite(row["fps"]):
+        measured["notes"] = "; ".join(filter(None, [str(measured["notes"]), "frame rate unknown, 50 taken"]))
+    volumes = {
+        "run": run,
+        "split": row["split"],
+        "patient": row["patient"],
+        "video": row["name"],
+        "ef_true": row["ef"],
+        **measured,
+    }
+    return dice, volumes
+
+
+def overlay_sample(
+    store: Store, videos: list[int], found: Callable[[int], np.ndarray], path: Path, count: int = 6
+) -> None:
+    """Save ED and ES frames of some videos with traced and predicted masks, for the report's sheet."""
+    from echocycle.files import replacing
+
+    frames, true, predicted, names = [], [], [], []
+    index = store.index
+    for video in videos:
+        if index["ed_frame"][video] < 0 or len(names) >= 2 * count:
+            continue
+        masks = found(video) > THRESHOLD
+        for phase, number, mask in zip(
+            ("ED", "ES"),
+            (index["ed_frame"][video], index["es_frame"][video]),
+            store.traced_masks(video),
+            strict=True,
+        ):
+            frame = store.frames(video)[number]
+            frames.append(frame if frame.ndim == 2 else frame.mean(-1).astype(np.uint8))
+            true.append(mask)
+            predicted.append(masks[number])
+            names.append(f"{index['name'][video]} {phase}")
+    if names:
+        with replacing(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                frames=np.stack(frames),
+                true=np.stack(true),
+                predicted=np.stack(predicted),
+                names=np.array(names),
+            )

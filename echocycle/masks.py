@@ -1,0 +1,87 @@
+"""Stage `mask`: a trained segmenter looks at every frame of every video, and leaves a mask set in the store."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echocycle.bundle import Bundle, Part, choose_device, load_bundle
+from echocycle.data.masks import MaskSet, MaskWriter
+from echocycle.data.store import Store
+from echocycle.errors import EchocycleError
+from echocycle.settings import MaskSettings
+
+
+def segmenter_of(bundle: Bundle, store: Store | None = None) -> Part:
+    """The bundle's segmenter; it must have been trained on frames like the store's."""
+    if bundle.segmenter is None:
+        raise EchocycleError(f"The model {bundle.path} has no segmenter; name a run of stage `segment`.")
+    if store is not None and bundle.segmenter.spec.color != store.color:
+        kinds = {True: "RGB", False: "grey"}
+        raise EchocycleError(
+            f"The segmenter {bundle.path} was trained on {kinds[bundle.segmenter.spec.color]} frames and "
+            f"{store.path} holds {kinds[store.color]} ones; prepare the videos again to match."
+        )
+    return bundle.segmenter
+
+
+def mask_id(run: Path, segmenter: Part) -> str:
+    """The name of a run's mask set: the run's folder and the beginning of the segmenter's hash."""
+    folder = Path(run).resolve()
+    name = folder.parent.name if folder.name == "model" else folder.name
+    return f"{name}-{segmenter.hash[:8]}"
+
+
+@torch.no_grad()
+def probabilities(
+    segmenter: Part, frames: np.ndarray, batch: int, device: torch.device, precision: str = "32"
+) -> Iterator[np.ndarray]:
+    """Left-ventricle probabilities of frames uint8 (time, height, width[, 3]), in blocks of at most `batch`.
+
+    Yields uint8 (block, size, size), 255 standing for 1.
+    """
+    for first in range(0, len(frames), batch):
+        block = torch.from_numpy(np.array(frames[first : first + batch])).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = segmenter.network(segmenter.preprocess.frames(block, block.ndim == 4)).logits
+        yield (torch.sigmoid(logits.float()) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def write_masks(
+    store: Store,
+    run: Path,
+    settings: MaskSettings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> MaskSet:
+    """Masks of every frame of the splits asked for, or go on with them; a finished set is only opened."""
+    device = choose_device(settings.device)
+    bundle = load_bundle(run, device)
+    segmenter = segmenter_of(bundle, store)
+    name = mask_id(run, segmenter)
+    videos = [int(v) for split in settings.splits for v in store.videos(split)]
+    if store.has_masks(name):
+        found = store.masks(name)
+        if all(found.has(video) for video in videos):
+            return found
+        raise EchocycleError(
+            f"The masks {name} of {store.path} cover {', '.join(found.meta['splits'])} only. Delete "
+            f"{found.folder} and run `echocycle mask` with all the splits you need."
+        )
+    meta = {
+        "size": segmenter.spec.size,
+        "segmenter": segmenter.hash,
+        "store": store.meta["id"],
+        "splits": list(settings.splits),
+        "precision": settings.precision,
+        "provenance": bundle.provenance,
+    }
+    writer = MaskWriter(store.path / "masks" / name, len(store), meta)
+    for number, video in enumerate(videos, 1):
+        if not writer.is_done(video):
+            blocks = probabilities(segmenter, store.frames(video), settings.batch, device, settings.precision)
+            writer.add(video, np.concatenate(list(blocks)))
+        if progress:
+            progress(number, len(videos))
+    return writer.finish()

@@ -1,0 +1,67 @@
+"""From stored 8-bit frames and masks to what the networks take, on the device and without a loop over frames."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from echocycle.data.clips import ClipBatch
+
+
+class Preprocess(nn.Module):
+    """Resize, repeat grey to three channels, normalise by the training videos' mean and standard deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], size: int):
+        super().__init__()
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
+
+    def frames(self, frames: Tensor, color: bool = False) -> Tensor:
+        """uint8 (n, height, width[, 3]) -> float (n, 3, size, size)."""
+        if color:
+            images = resize(frames.movedim(-1, 1).float(), self.size)
+            return (images - self.mean[:, None, None]) / self.std[:, None, None]
+        images = (resize(frames[:, None].float(), self.size) - self.mean[0]) / self.std[0]
+        return images.expand(-1, 3, -1, -1)
+
+    def clips(self, batch: ClipBatch, *, masks: bool, pad: int = 0) -> Tensor:
+        """A batch of clips -> float (batch, 3 or 4, time, size, size).
+
+        Frames past the end of a video become 0 after normalisation and -1 in the mask channel, which is
+        2 p - 1 elsewhere; the border that the crop brings in is 0 in all of them (p = 0.5), as in the public code.
+        """
+        count, time = batch.video.shape[:2]
+        images = self.frames(batch.video.flatten(0, 1), color=batch.video.ndim == 5)
+        clips = images.reshape(count, time, 3, self.size, self.size).transpose(1, 2)
+        there = torch.arange(time, device=clips.device) < batch.valid[:, None]
+        clips = clips * there[:, None, :, None, None]
+        if masks:
+            assert batch.mask is not None
+            channel = resize(batch.mask.float(), self.size) / 127.5 - 1.0
+            clips = torch.cat([clips, channel[:, None]], 1)
+        if pad:
+            padded = F.pad(clips, (pad, pad, pad, pad))
+            clips = torch.stack(
+                [
+                    clip[..., row : row + self.size, column : column + self.size]
+                    for clip, (row, column) in zip(padded, batch.crop.tolist(), strict=True)
+                ]
+            )
+        return clips
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """(n, channels, height, width) at `size` pixels: block means to go down, bilinear to go up."""
+    height, width = images.shape[-2:]
+    if (height, width) == (size, size):
+        return images
+    if height % size == 0 and width % size == 0:
+        return F.avg_pool2d(images, (height // size, width // size))
+    if height > size and width > size:
+        return F.interpolate(images, (size, size), mode="area")
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)

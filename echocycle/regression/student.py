@@ -1,0 +1,116 @@
+"""The student f_e: EF from clips alone, taught by labels and by the frozen teacher (paper Sec. III-B, Eq. 8 to 10).
+
+The paper's result: rows "Ours" of Tables I, II, IV, IX, X and A1. On unlabelled clips the teacher, who sees the
+masks too, gives the target.
+
+Where we depart from the paper, following its public code: the unlabelled loss is halved (`halved false` gives the
+paper's formula), and the student starts as the teacher without its mask channel. Following the paper and not the
+code: clip starts are uniform; `traced_frame_in_clip all` reproduces the code, which reads tracings of videos that
+are declared unlabelled, and must be allowed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from echocycle.data.clips import ClipBatch, Stream
+from echocycle.data.labels import TrainingData
+from echocycle.errors import EchocycleError
+from echocycle.method import Inputs, StepResult
+from echocycle.models.regressor import Regressor, copy_without_mask_channel
+from echocycle.regression.supervised import SupervisedRegression, regression_loss
+from echocycle.settings import RegressSettings, require
+
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """Settings of the distillation."""
+
+    weight: float = 5.0
+    """Weight of the unlabelled loss, w_ulb."""
+    halved: bool = True
+    """Halve the unlabelled loss, as the public code does."""
+    unlabelled_batch: int = 10
+    """Unlabelled clips in a step."""
+    start: Literal["teacher", "weights"] = "teacher"
+    """Initial weights: the teacher's without the mask channel, or those of `weights`."""
+    traced_frame_in_clip: Literal["none", "labelled", "all"] = "none"
+    """Clips whose grid must contain a traced frame; `all` is the public code's and reads unlabelled tracings."""
+
+    def __post_init__(self) -> None:
+        require(self.unlabelled_batch > 0, "option.unlabelled_batch must be above 0.")
+        require(self.weight >= 0, "option.weight must not be negative.")
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, weight: float, halved: bool) -> Tensor:
+    """The weighted squared distance of student and teacher, (batch,) each; no gradient reaches the teacher."""
+    return weight * (0.5 if halved else 1.0) * regression_loss(student, teacher.detach().float())
+
+
+class Student(SupervisedRegression):
+    """Trains a video-only regressor with a teacher's help."""
+
+    name = "student"
+    Options = StudentOptions
+    validation_passes = 3
+    needs_masks = True
+    needs_teacher = True
+
+    def __init__(self, settings: RegressSettings, options: StudentOptions, inputs: Inputs):
+        super().__init__(settings, options, inputs)
+        if inputs.teacher is None:
+            raise EchocycleError("The student needs a teacher; name its run with `--teacher RUN`.")
+        spec = inputs.teacher.spec
+        if spec.channels != 4:
+            raise EchocycleError("The teacher named takes no masks; name a run of method `teacher`.")
+        for key in ("size", "frames", "period"):
+            require(
+                getattr(spec, key) == getattr(settings, key),
+                f"{key} is {getattr(settings, key)} here and {getattr(spec, key)} for the teacher; they must agree.",
+            )
+        require(
+            spec.mean == inputs.mean and spec.std == inputs.std,
+            "The teacher was normalised by other training videos; use the same store, and the same loop.seed.",
+        )
+        self.teacher: Regressor = inputs.teacher.network.requires_grad_(False)
+        self.reads_unlabelled_annotation = options.traced_frame_in_clip == "all"
+
+    def prepare_start(self, data: TrainingData) -> None:
+        if self.options.start == "teacher":
+            copy_without_mask_channel(self.teacher, self.regressor)
+        else:
+            super().prepare_start(data)
+
+    def train(self, mode: bool = True) -> "Student":
+        """Training mode for the student; the teacher stays in evaluation mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
+        network, [labelled] = super().step_examples()
+        return network, [labelled, (labelled[0], self.options.unlabelled_batch)]
+
+    def streams(self) -> dict[str, Stream]:
+        o = self.options
+        labelled = self.sampler(masks=False, traced_frame=o.traced_frame_in_clip != "none")
+        unlabelled = self.sampler(masks=True, labels=False, traced_frame=o.traced_frame_in_clip == "all")
+        return {
+            "labelled": Stream(labelled, "labelled", self.settings.batch),
+            "unlabelled": Stream(unlabelled, "unlabelled", o.unlabelled_batch),
+        }
+
+    def forward(self, batches: dict[str, Any], step: int) -> StepResult:
+        o, pad = self.options, self.settings.pad
+        unlabelled: ClipBatch = batches["unlabelled"]
+        with_masks = self.preprocess.clips(unlabelled, masks=True, pad=pad)
+        with torch.no_grad():
+            target = self.teacher(with_masks)
+        # First the unlabelled batch, then the labelled one, as in the code: each has its own batch statistics.
+        guess = self.regressor(with_masks[:, :3])
+        labelled = super().forward(batches, step).losses["labelled"]
+        return StepResult(
+            {"labelled": labelled, "unlabelled": distillation_loss(guess, target, o.weight, o.halved)}, {}
+        )

@@ -1,0 +1,377 @@
+"""The stages of the pipeline, one typed function each: the Python call and the command alike.
+
+    phantom -> check -> prepare -> segment -> mask -> regress -> evaluate -> report -> predict
+
+Stages hand over on disk. Each can be killed and called again, goes on where it was, and ends with the same result.
+Heavy imports wait inside the functions, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from echocycle.console import console, track
+from echocycle.errors import EchocycleError, Finding
+from echocycle.files import read_json, write_text
+from echocycle.runs import Run, finished, versions
+from echocycle.settings import (
+    EvaluateSettings,
+    LabelSettings,
+    MaskSettings,
+    PrepareSettings,
+    RegressSettings,
+    SegmentSettings,
+    from_dict,
+    to_dict,
+)
+
+if TYPE_CHECKING:
+    from echocycle.bundle import Bundle, Part
+    from echocycle.data.labels import LabelBudget, TrainingData
+    from echocycle.data.masks import MaskSet
+    from echocycle.data.phantom import PhantomSettings
+    from echocycle.data.store import Store
+    from echocycle.method import Inputs, Method
+    from echocycle.prediction import Prediction
+
+# -------------------------------------------------------------------------------------------------- data
+
+
+def phantom(out: Path, settings: PhantomSettings | None = None, *, workers: int = 2) -> None:
+    """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout."""
+    from echocycle.data.phantom import PhantomSettings, write_phantom
+
+    with track("Drawing clips") as progress:
+        write_phantom(Path(out), settings or PhantomSettings(), workers=workers, progress=progress)
+    console.print(f"Phantom written to {out}.")
+
+
+def check(path: Path, *, decode: bool = False) -> dict[str, Any]:
+    """Say what is in a folder of videos, and what is wrong with it, without writing anything.
+
+    Args:
+        decode: read every video as well, which takes minutes and finds damaged ones.
+
+    Raises:
+        Finding: something is wrong with the data (level error).
+    """
+    from echocycle.data.echonet import read_echonet, render_report, report_dict
+    from echocycle.data.prepare import decode_findings, finding_line
+
+    folder = read_echonet(Path(path))
+    report = report_dict(folder)
+    console.print(render_report(folder))
+    errors = sum(finding.level == "error" for finding in folder.findings)
+    if decode:
+        with track("Reading videos") as progress:
+            found = decode_findings(folder, PrepareSettings(), progress=progress)
+        for finding in found:
+            console.print(finding_line(finding))
+        errors += sum(finding["level"] == "error" for finding in found)
+        report["decoding"] = found
+    if errors:
+        raise Finding(f"{path}: {errors} kinds of errors were found; see above. `prepare` leaves these rows out.")
+    return report
+
+
+def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:  # noqa: B008
+    """Read every video of a folder once and write the frame store."""
+    from echocycle.data.prepare import finding_line, prepare_store
+
+    with track("Reading videos") as progress:
+        made = prepare_store(Path(path), Path(store), settings, progress=progress)
+    findings = read_json(made.path / "report.json")["findings"]
+    for finding in findings:
+        if finding["level"] != "note":
+            console.print(finding_line(finding))
+    console.print(f"{len(made)} videos, {made.meta['frames']} frames in {store}.")
+    return made
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings()) -> Bundle:  # noqa: B008
+    """Train a segmenter of the left ventricle on traced frames and, by method, on unlabelled clips."""
+    from echocycle.segmentation import METHODS
+
+    data = _open_data(store, settings.labels, "tracing")
+    options = _options(METHODS, settings.method, settings.option)
+    inputs = _inputs(data)
+    return _train(METHODS[settings.method], settings, options, inputs, data, Run(run), "segment")
+
+
+def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> MaskSet:  # noqa: B008
+    """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store."""
+    from echocycle.data.store import Store
+    from echocycle.masks import write_masks
+
+    with track("Masks") as progress:
+        masks = write_masks(Store(store), Path(run), settings, progress=progress)
+    size = (masks.folder / "blob.bin").stat().st_size
+    console.print(f"Masks {masks.id}: {masks.meta['videos']} videos, {size / 1e6:.1f} MB.")
+    return masks
+
+
+def regress(
+    store: Path,
+    run: Path,
+    settings: RegressSettings = RegressSettings(),  # noqa: B008
+    *,
+    masks: Path | None = None,
+    teacher: Path | None = None,
+) -> Bundle:
+    """Train an ejection-fraction network.
+
+    Args:
+        masks: the segmentation run whose masks the method sees; it becomes the bundle's segmenter.
+        teacher: the run of the teacher, for methods that have one.
+    """
+    from echocycle.bundle import load_bundle
+    from echocycle.data.store import Store
+    from echocycle.masks import mask_id, segmenter_of
+    from echocycle.regression import METHODS
+
+    options = _options(METHODS, settings.method, settings.option)
+    method = METHODS[settings.method]
+    if method.needs_masks and masks is None:
+        raise EchocycleError(f"Method {settings.method} needs masks; name a segmentation run with `--masks RUN`.")
+    if method.needs_teacher and teacher is None:
+        raise EchocycleError(f"Method {settings.method} needs a teacher; name its run with `--teacher RUN`.")
+    opened = Store(store)
+    mask_set, segmenter = None, None
+    if masks is not None:
+        segmenter = segmenter_of(load_bundle(finished(masks, "segment").model), opened)
+        if method.needs_masks:
+            mask_set = opened.masks(mask_id(masks, segmenter))
+    teacher_part = None
+    if teacher is not None:
+        teacher_part = load_bundle(finished(teacher, "regress").model).regressor
+    data = _open_data(opened, settings.labels, "ef", mask_set)
+    inputs = _inputs(data, teacher_part)
+    return _train(
+        method,
+        settings,
+        options,
+        inputs,
+        data,
+        Run(run),
+        "regress",
+        segmenter=segmenter,
+        helpers=[Path(p) for p in (masks, teacher) if p is not None],
+    )
+
+
+class _Data:
+    """A store with its budget and what methods may see of it."""
+
+    def __init__(self, store: Store, budget: LabelBudget, view: TrainingData):
+        self.store, self.budget, self.view = store, budget, view
+
+
+def _open_data(
+    store: Path | Store, labels: LabelSettings, needs: Literal["ef", "tracing"], masks: MaskSet | None = None
+) -> _Data:
+    from echocycle.data.labels import TrainingData, draw_budget
+    from echocycle.data.store import Store
+
+    opened = store if isinstance(store, Store) else Store(store)
+    budget = draw_budget(opened, labels, needs=needs)
+    return _Data(opened, budget, TrainingData(opened, budget, masks))
+
+
+def _options(methods: dict[str, type[Method]], name: str, values: dict[str, str]) -> Any:
+    if name not in methods:
+        raise EchocycleError(f"There is no method {name!r}; choose one of {', '.join(methods)}.")
+    return from_dict(methods[name].Options, values, "option.")
+
+
+def _inputs(data: _Data, teacher: Part | None = None) -> Inputs:
+    """Statistics of the training videos; a student takes its teacher's."""
+    from echocycle.data.likeness import input_statistics
+    from echocycle.method import Inputs
+
+    if teacher is not None:
+        return Inputs(teacher.spec.mean, teacher.spec.std, data.store.color, teacher)
+    mean, std = input_statistics(data.view)
+    return Inputs(mean, std, data.store.color)
+
+
+def _train(
+    kind: type[Method],
+    settings: SegmentSettings | RegressSettings,
+    options: Any,
+    inputs: Inputs,
+    data: _Data,
+    run: Run,
+    stage: str,
+    *,
+    segmenter: Part | None = None,
+    helpers: list[Path] | None = None,
+) -> Bundle:
+    """What all methods share: refuse what cannot work, begin or go on with the run, train, leave the bundle."""
+    import torch
+
+    from echocycle.bundle import Bundle, choose_device, load_bundle, save_bundle
+    from echocycle.data.likeness import reference
+    from echocycle.memory import check_fits
+    from echocycle.train import fit
+
+    loop = settings.loop
+    device = choose_device(loop.device)
+    if loop.precision == "bf16" and device.type == "cpu" and stage == "regress":
+        raise EchocycleError(
+            "loop.precision bf16 is refused on the CPU: PyTorch's bf16 gradients of 3x1x1 convolutions are wrong "
+            "there (infinite or NaN). Use --loop.precision 32."
+        )
+    torch.manual_seed(loop.seed)
+    method = kind(settings, options, inputs)  # type: ignore[call-arg]
+    if method.reads_unlabelled_annotation and not settings.labels.allow_unlabelled_annotation:
+        raise EchocycleError(
+            "These settings read annotation of videos that are declared unlabelled, as the public code does. Allow "
+            "it with --labels.allow-unlabelled-annotation; the report then says so and counts those labels."
+        )
+    network, examples = method.step_examples()
+    check_fits(network, examples, device, setting="batch", batch=settings.batch)
+    facts = {
+        "data": data.store.provenance(),
+        "budget": _true_budget(data, helpers or []),
+        "reads_unlabelled_annotation": method.reads_unlabelled_annotation,
+        "helpers": {path.resolve().name: load_bundle(path).id for path in helpers or []},
+    }
+    if not run.start(stage, to_dict(settings), facts, {"store": str(data.store.path.resolve())}):
+        console.print(f"{run.path} is already done.")
+        return load_bundle(run.model)
+    write_text(run.path / "labels.csv", _label_table(data))
+    provenance = {
+        "run": run.id,
+        "stage": stage,
+        "method": method.name,
+        "seed": loop.seed,
+        "settings": to_dict(settings),
+        **facts,
+        **versions(),
+    }
+    likeness = reference(data.view, data.store.phantom_version)
+
+    def save_best() -> None:
+        parts = {**({"segmenter": segmenter} if segmenter else {}), **method.parts()}
+        save_bundle(Bundle(**parts, provenance=provenance, reference=likeness), run.model)
+
+    result = fit(method, data.view, run, loop=loop, optimiser=settings.optimiser, save_best=save_best)
+    run.finish({"steps": result.steps, "best_step": result.best_step, result.metric: result.best_value})
+    console.print(
+        f"{run.id}: {result.steps} steps; best {result.metric} {result.best_value:.4g} at step {result.best_step}."
+    )
+    return load_bundle(run.model)
+
+
+def _true_budget(data: _Data, helpers: list[Path]) -> dict[str, Any]:
+    """The label counts of this run, and of everything it is built on together."""
+    names = data.store.index["name"]
+    budget = data.budget
+    used = set(names.iloc[list(budget.labelled + budget.validation)])
+    if budget.settings.allow_unlabelled_annotation:
+        used |= set(names.iloc[list(budget.unlabelled)])
+    for helper in helpers:
+        with open(helper / "labels.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        used |= {row["name"] for row in rows if row["subset"] in ("labelled", "validation")}
+    return {**budget.summary(), "labels_used_in_all": len(used)}
+
+
+def _label_table(data: _Data) -> str:
+    """labels.csv: every training and validation video with its subset."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["name", "subset"])
+    names = data.store.index["name"]
+    budget = data.budget
+    for subset in ("labelled", "unlabelled", "excluded", "validation"):
+        table.writerows([names[video], subset] for video in getattr(budget, subset))
+    return text.getvalue()
+
+
+# -------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate(
+    run: Path,
+    settings: EvaluateSettings = EvaluateSettings(),
+    *,
+    store: Path | None = None,  # noqa: B008
+) -> Path:
+    """Predict every video of the splits asked for and leave the tables behind the run's numbers.
+
+    Args:
+        store: the frame store, if it is not where it was when the run was made.
+
+    Returns:
+        The folder with predictions.csv, or dice.csv and volumes.csv, and metrics.json.
+    """
+    from echocycle.evaluation.evaluate import evaluate_run
+
+    return evaluate_run(finished(run), settings, _store_of(run, store))
+
+
+def _store_of(run: Path, store: Path | None) -> Store:
+    from echocycle.data.store import Store
+
+    info = Run(run).info
+    opened = Store(store or Path(info["where"]["store"]))
+    if opened.meta["id"] != info["data"]["id"]:
+        raise EchocycleError(
+            f"{opened.path} is not the store that {run} was trained on (ids {opened.meta['id']} and "
+            f"{info['data']['id']}); name the right one with --store."
+        )
+    return opened
+
+
+def report(*runs: Path, out: Path = Path("report.html"), title: str = "echocycle report") -> Path:
+    """One self-contained HTML page on evaluated runs: tables, figures, settings; a Markdown twin beside it."""
+    from echocycle.evaluation.collect import write_report
+
+    if not runs:
+        raise EchocycleError("Name at least one run to report on.")
+    return write_report([Path(run) for run in runs], Path(out), title)
+
+
+# --------------------------------------------------------------------------------------------------- use
+
+
+def predict(
+    *inputs: Path, out: Path, model: Path, device: Literal["auto", "cpu", "cuda"] = "auto", stride: int = 4
+) -> list[Prediction]:
+    """EF and masks of recordings (AVI, MP4, DICOM, or folders of them) as JSON, CSV and overlay video.
+
+    Args:
+        out: folder for the results.
+        model: a bundle, or the run that holds it.
+        stride: frames between two clips whose EF are averaged.
+
+    Raises:
+        Finding: a recording could not be read; the others are done.
+    """
+    from echocycle.inference import predict_all
+
+    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+
+
+def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:
+    """Versions, devices, methods and presets; or what a trained model is made of."""
+    import json as json_module
+
+    from echocycle.console import output
+    from echocycle.inform import describe_bundle, describe_installation
+
+    facts = describe_bundle(Path(bundle)) if bundle else describe_installation()
+    if json:
+        output.print_json(json_module.dumps(facts))
+    else:
+        from rich.pretty import Pretty
+
+        output.print(Pretty(facts, expand_all=True))
+    return facts

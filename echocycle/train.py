@@ -1,0 +1,290 @@
+"""The one training loop. It knows no method by name.
+
+Why Lightning's Fabric and not its Trainer: the loop is the place where exact resume, selection and several losses'
+gradients must be seen, and the Trainer's own batch bookkeeping is what has to be worked around for them. Fabric
+keeps device, precision and process groups out of this file.
+
+Nothing random is kept: order, starts, crops and dropout of step k are functions of (seed, k), and the learning
+rate is one of k, so the resume point holds weights, optimiser state, k and the best value so far.
+"""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
+
+from echocycle.console import console
+from echocycle.data.clips import StepData, passes
+from echocycle.data.labels import TrainingData
+from echocycle.errors import EchocycleError
+from echocycle.files import replacing, write_text
+from echocycle.method import Method, StepResult
+from echocycle.runs import Run
+from echocycle.settings import LoopSettings, OptimiserSettings
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Where the best moment was."""
+
+    steps: int
+    best_step: int
+    best_value: float
+    metric: str
+
+
+def learning_rate(settings: OptimiserSettings, step: int, steps: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step (0-based)."""
+    if settings.schedule == "step":
+        return settings.lr * settings.gamma ** (step // steps_per_epoch // settings.step_epochs)
+    if settings.schedule == "one-cycle":
+        rise = max(1, steps // 4)
+        if step < rise:
+            return settings.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2)
+        return settings.lr * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+    return settings.lr
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of dropout and the like in one step."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+
+
+def fit(
+    method: Method,
+    data: TrainingData,
+    run: Run,
+    *,
+    loop: LoopSettings,
+    optimiser: OptimiserSettings,
+    save_best: Callable[[], None],
+) -> FitResult:
+    """Train a method, going on where the run was interrupted.
+
+    Args:
+        save_best: writes the bundle from the method's present weights; called at each new best.
+
+    Raises:
+        EchocycleError: a loss is not finite (the resume point before it is kept), or no stream has a video.
+    """
+    from lightning.fabric import Fabric
+
+    from echocycle.bundle import choose_device
+
+    device = choose_device(loop.device)
+    fabric = Fabric(
+        accelerator="cuda" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision="bf16-mixed" if loop.precision == "bf16" else "32-true",
+    )
+    seed = loop.seed
+    steps_data = StepData(data, method.streams(), seed=seed, rank=fabric.global_rank, world=fabric.world_size)
+    epoch = steps_data.steps_per_epoch
+    total = loop.steps or loop.epochs * epoch
+    every = loop.validate_every or epoch
+
+    point = _read_point(run.path / "resume.ckpt")
+    if point is None:
+        method.prepare_start(data)
+    model = fabric.to_device(method)
+    optim = method.optimiser(optimiser)
+    forward, optim = fabric.setup(model, optim)
+    best, best_step, start = math.inf, -1, 0
+    if point is not None:
+        method.load_state_dict(point["method"])
+        optim.load_state_dict(point["optimiser"])
+        start, best, best_step = point["step"], point["best"], point["best_step"]
+        console.print(f"Going on at step {start} of {total}.")
+
+    log = _Log(run.path, start, tensorboard=loop.tensorboard)
+    loader = DataLoader(
+        steps_data,
+        batch_size=None,
+        sampler=range(start, total),
+        num_workers=loop.workers,
+        multiprocessing_context="spawn" if loop.workers else None,
+        prefetch_factor=4 if loop.workers else None,
+    )
+    validation = method.validation()
+    saved = time.monotonic()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(method.name, total=total, completed=start, state="")
+        for step, batches in zip(range(start, total), loader, strict=True):
+            torch.manual_seed(step_seed(seed, step, fabric.global_rank))
+            rate = learning_rate(optimiser, step, total, epoch)
+            for group in optim.param_groups:
+                group["lr"] = rate
+            method.train()
+            method.begin_step(step)
+            result: StepResult = forward(fabric.to_device(batches), step)
+            loss = torch.stack([value.float() for value in result.losses.values()]).sum()
+            if not torch.isfinite(loss):
+                named = ", ".join(f"{name} {value.item():g}" for name, value in result.losses.items())
+                log.flush()
+                raise EchocycleError(
+                    f"The loss of step {step} is not finite ({named}). Lower --optimiser.lr, or use "
+                    "--loop.precision 32; what was trained before is kept in the run."
+                )
+            row = {name: value.item() for name, value in (result.losses | result.monitors).items()}
+            if loop.gradient_every and step % loop.gradient_every == 0 and len(result.losses) > 1:
+                row |= _gradient_norms(method, result)
+            fabric.backward(loss)
+            if optimiser.clip_norm:
+                fabric.clip_gradients(forward, optim, max_norm=optimiser.clip_norm, error_if_nonfinite=False)
+            optim.step()
+            optim.zero_grad(set_to_none=True)
+            method.after_step(step)
+            log.step(step, {**row, "total": loss.item(), "lr": rate})
+
+            if (step + 1) % every == 0 or step + 1 == total:
+                values = validate(method, data, validation.passes, fabric.autocast, device)
+                log.validation(step, values)
+                value = values[validation.metric]
+                if value < best:
+                    best, best_step = value, step
+                    save_best()
+                bar.update(task, state=f"{validation.metric} {value:.4g} (best {best:.4g})")
+            bar.update(task, completed=step + 1)
+            if time.monotonic() - saved >= loop.checkpoint_seconds and step + 1 < total:
+                log.flush()
+                _write_point(run.path / "resume.ckpt", method, optim, step + 1, best, best_step)
+                saved = time.monotonic()
+    log.close()
+    if best_step < 0:
+        raise EchocycleError("No validation gave a finite value, so no model was kept; lower --optimiser.lr.")
+    return FitResult(total, best_step, best, validation.metric)
+
+
+def validate(
+    method: Method, data: TrainingData, rounds: int, autocast: Callable[[], Any], device: torch.device
+) -> dict[str, float]:
+    """The mean of each of the method's metrics over seeded passes of the validation videos."""
+    validation = method.validation()
+    method.eval()
+    sums: dict[str, tuple[float, int]] = {}
+    with torch.no_grad(), autocast():
+        for seed in range(rounds):
+            for batch in passes(data, validation.stream, seed=seed):
+                moved = type(batch)(*(t.to(device) if isinstance(t, torch.Tensor) else t for t in batch))
+                for name, (part, number) in method.score(moved).items():
+                    total, count = sums.get(name, (0.0, 0))
+                    sums[name] = (total + part, count + number)
+    return {name: total / count if count else math.nan for name, (total, count) in sums.items()}
+
+
+def _gradient_norms(method: Method, result: StepResult) -> dict[str, float]:
+    """The norm of each loss's own gradient: losses are balanced by these, not by their values."""
+    watched = list(method.watched())
+    norms = {}
+    for name, value in result.losses.items():
+        if not value.requires_grad:
+            norms[f"gradient/{name}"] = 0.0
+            continue
+        parts = torch.autograd.grad(value, watched, retain_graph=True, allow_unused=True)
+        squares = [part.float().square().sum() for part in parts if part is not None]
+        norms[f"gradient/{name}"] = torch.stack(squares).sum().sqrt().item() if squares else 0.0
+    return norms
+
+
+def _read_point(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    point: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return point
+
+
+def _write_point(path: Path, method: Method, optim: Any, step: int, best: float, best_step: int) -> None:
+    with replacing(path) as temporary:
+        torch.save(
+            {
+                "method": method.state_dict(),
+                "optimiser": optim.state_dict(),
+                "step": step,
+                "best": best,
+                "best_step": best_step,
+            },
+            temporary,
+        )
+
+
+class _Log:
+    """losses.csv, validation.csv and TensorBoard; what lies past the resume point is dropped."""
+
+    def __init__(self, folder: Path, start: int, *, tensorboard: bool):
+        self._files = {name: folder / f"{name}.csv" for name in ("losses", "validation")}
+        self._rows: dict[str, list[dict[str, float]]] = {name: [] for name in self._files}
+        self._columns: dict[str, list[str]] = {}
+        for name, file in self._files.items():
+            kept: list[dict[str, str]] = []
+            if start and file.exists():
+                with open(file, newline="", encoding="utf-8") as lines:
+                    reader = csv.DictReader(lines)
+                    self._columns[name] = list(reader.fieldnames or [])
+                    kept = [row for row in reader if int(row["step"]) < start]
+            if kept:
+                self._write(name, kept, "w")
+            else:
+                self._columns.pop(name, None)
+                file.unlink(missing_ok=True)
+        self._board = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """One step's losses."""
+        self._add("losses", step, values)
+
+    def validation(self, step: int, values: dict[str, float]) -> None:
+        """One validation, after `step`."""
+        self._add("validation", step, values)
+
+    def _add(self, name: str, step: int, values: dict[str, float]) -> None:
+        self._rows[name].append({"step": step, **values})
+        if self._board is not None:
+            for key, value in values.items():
+                self._board.add_scalar(f"{name}/{key}", value, step)
+
+    def flush(self) -> None:
+        """Bring everything to disk."""
+        for name, rows in self._rows.items():
+            if rows:
+                fresh = name not in self._columns
+                wide = max(rows, key=len)  # the first step measures gradients too, so it has every column
+                new = [key for key in wide if key not in self._columns.get(name, [])]
+                if fresh:
+                    self._columns[name] = new
+                self._write(name, rows, "w" if fresh else "a")
+                rows.clear()
+        if self._board is not None:
+            self._board.flush()
+
+    def _write(self, name: str, rows: list[Any], mode: str) -> None:
+        if mode == "w":
+            write_text(self._files[name], ",".join(self._columns[name]) + "\n")
+        with open(self._files[name], "a", newline="", encoding="utf-8") as lines:
+            csv.DictWriter(lines, self._columns[name], extrasaction="raise").writerows(rows)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        if self._board is not None:
+            self._board.close()

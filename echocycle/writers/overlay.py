@@ -1,0 +1,164 @@
+"""End of the flow: a video for the eye. The outline of the ventricle on the recording, its area over time below."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from echocycle.data.video import write_mp4
+from echocycle.errors import EchocycleError
+from echocycle.prediction import DISCLAIMER, Prediction
+
+PICTURE = 448  # pixels; four times EchoNet's 112
+HEADER, CURVE, FOOTER = 52, 148, 24
+HEIGHT = HEADER + PICTURE + CURVE + FOOTER
+FINE = 2  # everything is drawn larger by this factor and shrunk, which smooths lines
+PLAYBACK_FPS = 30.0  # when the recording does not state its own
+
+BACKGROUND, PANEL = (13, 16, 21), (22, 27, 34)
+TEXT, FAINT, GRID = (235, 238, 242), (139, 148, 158), (48, 54, 61)
+OUTLINE = (255, 176, 0)
+DIASTOLE, SYSTOLE = (88, 196, 255), (255, 105, 140)
+
+
+def write_overlay(prediction: Prediction, folder: Path) -> Path:
+    """Write `<recording's name>.overlay.mp4`, as many frames as the prediction has, at the recording's speed."""
+    if prediction.frames is None:
+        raise EchocycleError(f"{prediction.source} has no frames to draw on.")
+    path = Path(folder) / f"{Path(prediction.source).name}.overlay.mp4"
+    backdrop = _backdrop(prediction)
+    drawn = [_draw_frame(prediction, index, backdrop) for index in range(len(prediction.frames))]
+    write_mp4(path, np.stack(drawn), _playback_fps(prediction))
+    return path
+
+
+def _draw_frame(prediction: Prediction, index: int, backdrop: Image.Image) -> np.ndarray:
+    """One frame of the video, uint8 RGB (height, width, 3)."""
+    assert prediction.frames is not None
+    canvas = backdrop.copy()
+    picture = Image.fromarray(prediction.frames[index]).resize((PICTURE, PICTURE), Image.Resampling.BICUBIC)
+    picture = picture.convert("RGB")
+    if prediction.masks is not None:
+        line, inside = _outline(prediction.masks[index])
+        picture.paste(OUTLINE, mask=inside.point(lambda value: value // 9))
+        picture.paste(OUTLINE, mask=line)
+    canvas.paste(picture, (0, HEADER))
+    drawing = ImageDraw.Draw(canvas)
+    drawing.text((PICTURE - 16, HEADER / 2), _clock(prediction, index), FAINT, _font(15), anchor="rm")
+    phase = _phase(prediction, index)
+    if phase:
+        name, colour = phase
+        drawing.text((16, HEADER + 14), name, colour, _font(20))
+    if len(prediction.mask_area_px) == len(prediction.frames):
+        x, y = _curve_points(prediction)[index]
+        top, bottom = _curve_span()
+        drawing.line([(x, top), (x, bottom)], FAINT, 1)
+        drawing.ellipse([x - 4, y - 4, x + 4, y + 4], fill=TEXT, outline=BACKGROUND)
+    return np.asarray(canvas)
+
+
+def _backdrop(prediction: Prediction) -> Image.Image:
+    """What stays the same in all frames: the number, the curve and the disclaimer."""
+    size = (PICTURE * FINE, HEIGHT * FINE)
+    canvas = Image.new("RGB", size, BACKGROUND)
+    drawing = ImageDraw.Draw(canvas)
+    ef = "EF not measured" if prediction.ef is None else f"EF {prediction.ef:.0f} %"
+    _write(drawing, (16, HEADER / 2), ef, TEXT, 26, "lm")
+    _write(drawing, (16, HEIGHT - FOOTER / 2), DISCLAIMER, FAINT, 12, "lm")
+    if prediction.frames is not None and len(prediction.mask_area_px) == len(prediction.frames):
+        _draw_curve(drawing, prediction)
+    return canvas.reduce(FINE)
+
+
+def _draw_curve(drawing: ImageDraw.ImageDraw, prediction: Prediction) -> None:
+    _, bottom = _curve_span()
+    panel = [0, HEADER + PICTURE, PICTURE, HEADER + PICTURE + CURVE]
+    drawing.rectangle([value * FINE for value in panel], fill=PANEL)
+    drawing.line([(16 * FINE, bottom * FINE), ((PICTURE - 16) * FINE, bottom * FINE)], GRID, FINE)
+    points = _curve_points(prediction)
+    drawing.line([(x * FINE, y * FINE) for x, y in points], OUTLINE, 2 * FINE, joint="curve")
+    for frames, colour in ((prediction.ed_frames, DIASTOLE), (prediction.es_frames, SYSTOLE)):
+        for x, y in (points[frame] for frame in frames if frame < len(points)):
+            drawing.ellipse([(value + grow) * FINE for grow in (-4, 4) for value in (x, y)], fill=colour)
+    area, unit = _areas(prediction)
+    title = f"left ventricle, {min(area):.3g} to {max(area):.3g} {unit}"
+    height = HEADER + PICTURE + 16
+    _write(drawing, (16, height), title, FAINT, 13, "lm")
+    if prediction.ed_frames or prediction.es_frames:
+        _write(drawing, (PICTURE - 16, height), "end systole", SYSTOLE, 13, "rm")
+        _write(drawing, (PICTURE - 100, height), "end diastole", DIASTOLE, 13, "rm")
+
+
+def _areas(prediction: Prediction) -> tuple[list[float], str]:
+    """The area curve in square centimetres if the pixel spacing is known, else in pixels; and its unit."""
+    row_mm, column_mm = prediction.spacing_mm
+    if math.isfinite(row_mm * column_mm):
+        return [area * row_mm * column_mm / 100 for area in prediction.mask_area_px], "sq cm"
+    return list(prediction.mask_area_px), "pixels"
+
+
+def _curve_span() -> tuple[int, int]:
+    """Top and bottom row of the curve."""
+    return HEADER + PICTURE + 32, HEADER + PICTURE + CURVE - 14
+
+
+def _curve_points(prediction: Prediction) -> list[tuple[float, float]]:
+    """Where each frame lies on the curve, (column, row). The baseline is area zero."""
+    top, bottom = _curve_span()
+    areas = np.nan_to_num(np.asarray(prediction.mask_area_px, float))
+    columns = np.linspace(16, PICTURE - 16, len(areas))
+    rows = bottom - (bottom - top) * areas / max(areas.max(), 1)
+    return list(zip(columns.tolist(), rows.tolist(), strict=True))
+
+
+def _outline(mask: np.ndarray) -> tuple[Image.Image, Image.Image]:
+    """The outline and the inside of a uint8 probability mask as "L" pictures of the size of the drawn frame."""
+    from skimage.measure import find_contours
+
+    line = Image.new("L", (PICTURE * FINE, PICTURE * FINE))
+    inside = Image.new("L", line.size)
+    scale = np.array(line.size) / np.array(mask.shape[::-1])
+    for contour in find_contours(np.pad(mask.astype(float), 1), 127.5):
+        points = [tuple(point) for point in (contour[:, ::-1] - 0.5) * scale]
+        ImageDraw.Draw(inside).polygon(points, fill=255)
+        ImageDraw.Draw(line).line(points, 255, 2 * FINE, joint="curve")
+    return line.reduce(FINE), inside.reduce(FINE)
+
+
+def _clock(prediction: Prediction, index: int) -> str:
+    frame = f"frame {index + 1} of {prediction.n_frames}"
+    if math.isfinite(prediction.fps):
+        return f"{index / prediction.fps:.2f} s   {frame}"
+    return f"{frame}, frame rate unknown"
+
+
+def _phase(prediction: Prediction, index: int) -> tuple[str, tuple[int, int, int]] | None:
+    """The name and colour of a marked frame; the mark stays for a few frames, so that the eye can catch it."""
+    lasts = round(_playback_fps(prediction) / 10)
+    for name, frames, colour in (
+        ("end diastole", prediction.ed_frames, DIASTOLE),
+        ("end systole", prediction.es_frames, SYSTOLE),
+    ):
+        if any(0 <= index - frame <= lasts for frame in frames):
+            return name, colour
+    return None
+
+
+def _playback_fps(prediction: Prediction) -> float:
+    return prediction.fps if 0 < prediction.fps <= 240 else PLAYBACK_FPS
+
+
+def _write(
+    drawing: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    text: str,
+    colour: tuple[int, int, int],
+    size: int,
+    anchor: str,
+) -> None:
+    drawing.text((place[0] * FINE, place[1] * FINE), text, colour, _font(size * FINE), anchor=anchor)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
