@@ -154,9 +154,7 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         )
     content = read_json(folder / "settings.json")
     if content.get("format") != FORMAT:
-        raise EchocycleError(
-            f"{folder} is a bundle of format {content.get('format')}; this version reads {FORMAT}."
-        )
+        raise EchocycleError(f"{folder} is a bundle of format {content.get('format')}; this version reads {FORMAT}.")
     bundle = Bundle(provenance=content["provenance"], reference=content["reference"], path=folder)
     for name, description in content["parts"].items():
         file = folder / f"{name}.safetensors"

@@ -49,7 +49,7 @@ _place = count()
 
 
 @app.command(sort_key=next(_place))
-def phantom(out: Path, *, settings: Annotated[PhantomSettings, Flat] = PhantomSettings(), workers: int = 2) -> None:  # noqa: B008
+def phantom(out: Path, *, settings: Annotated[PhantomSettings, Flat] = PhantomSettings(), workers: int = 2) -> None:
     """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout.
 
     Parameters
@@ -77,7 +77,7 @@ def check(path: Path, *, decode: bool = False) -> None:
 
 
 @app.command(sort_key=next(_place))
-def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> None:  # noqa: B008
+def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> None:
     """Read every video of a folder once and write the frame store.
 
     Parameters
@@ -91,7 +91,7 @@ def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Fla
 
 
 @app.command(sort_key=next(_place))
-def segment(store: Path, run: Path, *, settings: Annotated[SegmentSettings, Flat] = SegmentSettings()) -> None:  # noqa: B008
+def segment(store: Path, run: Path, *, settings: Annotated[SegmentSettings, Flat] = SegmentSettings()) -> None:
     """Train a segmenter of the left ventricle.
 
     Parameters
@@ -105,7 +105,7 @@ def segment(store: Path, run: Path, *, settings: Annotated[SegmentSettings, Flat
 
 
 @app.command(sort_key=next(_place))
-def mask(store: Path, run: Path, *, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> None:  # noqa: B008
+def mask(store: Path, run: Path, *, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> None:
     """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store.
 
     Parameters
@@ -125,7 +125,7 @@ def regress(
     *,
     masks: Path | None = None,
     teacher: Path | None = None,
-    settings: Annotated[RegressSettings, Flat] = RegressSettings(),  # noqa: B008
+    settings: Annotated[RegressSettings, Flat] = RegressSettings(),
 ) -> None:
     """Train an ejection-fraction network.
 
@@ -146,7 +146,7 @@ def evaluate(
     run: Path,
     *,
     store: Path | None = None,
-    settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),  # noqa: B008
+    settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),
 ) -> None:
     """Predict every video of the splits asked for; leave tables and metrics in RUN/evaluation.
 
@@ -345,9 +345,7 @@ def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...
             elif stage == "phantom":
                 chosen = replace(chosen, phantom={**chosen.phantom, **values})
             elif stage != "prepare":
-                raise EchocycleError(
-                    f"There is no stage {stage!r} to set; choose segment, mask, regress or evaluate."
-                )
+                raise EchocycleError(f"There is no stage {stage!r} to set; choose segment, mask, regress or evaluate.")
     return chosen
 
 

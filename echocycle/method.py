@@ -101,9 +101,7 @@ class Method(nn.Module):
         parameters = [p for p in self.parameters() if p.requires_grad]
         if settings.name == "adamw":
             return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay)
-        return torch.optim.SGD(
-            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
+        return torch.optim.SGD(parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
     def watched(self) -> Iterator[nn.Parameter]:
         """Parameters on which each loss's own gradient norm is measured: by default all that are trained."""

@@ -95,9 +95,7 @@ def finished(path: Path, stage: str | None = None) -> Run:
     if stage and info["stage"] != stage:
         raise EchocycleError(f"{path} is a run of stage {info['stage']}, not {stage}.")
     if not run.done:
-        raise EchocycleError(
-            f"The run {path} is not finished; start its `echocycle {info['stage']}` again to go on."
-        )
+        raise EchocycleError(f"The run {path} is not finished; start its `echocycle {info['stage']}` again to go on.")
     return run
 
 

@@ -77,7 +77,7 @@ def check(path: Path, *, decode: bool = False) -> dict[str, Any]:
     return report
 
 
-def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:  # noqa: B008
+def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:
     """Read every video of a folder once and write the frame store."""
     from echocycle.data.prepare import finding_line, prepare_store
 
@@ -94,7 +94,7 @@ def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings
 # ---------------------------------------------------------------------------------------------- training
 
 
-def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings()) -> Bundle:  # noqa: B008
+def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings()) -> Bundle:
     """Train a segmenter of the left ventricle on traced frames and, by method, on unlabelled clips."""
     from echocycle.segmentation import METHODS
 
@@ -104,7 +104,7 @@ def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings(
     return _train(METHODS[settings.method], settings, options, inputs, data, Run(run), "segment")
 
 
-def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> MaskSet:  # noqa: B008
+def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> MaskSet:
     """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store."""
     from echocycle.data.store import Store
     from echocycle.masks import write_masks
@@ -119,7 +119,7 @@ def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> Mas
 def regress(
     store: Path,
     run: Path,
-    settings: RegressSettings = RegressSettings(),  # noqa: B008
+    settings: RegressSettings = RegressSettings(),
     *,
     masks: Path | None = None,
     teacher: Path | None = None,
@@ -302,7 +302,7 @@ def evaluate(
     run: Path,
     settings: EvaluateSettings = EvaluateSettings(),
     *,
-    store: Path | None = None,  # noqa: B008
+    store: Path | None = None,
 ) -> Path:
     """Predict every video of the splits asked for and leave the tables behind the run's numbers.
 

@@ -110,9 +110,7 @@ def _check_columns(path: Path, columns: Sequence[str], required: Collection[str]
             f"{path} has no column {' and no column '.join(lacking)}; its first line must name the columns "
             f"(capitals do not matter), and it names {', '.join(columns) or 'none'}."
         )
-    repeated = [
-        column for column, count in Counter(columns).items() if count > 1 and column in {*required, *single}
-    ]
+    repeated = [column for column, count in Counter(columns).items() if count > 1 and column in {*required, *single}]
     if repeated:
         raise EchocycleError(f"{path}, line 1: column {repeated[0]} occurs more than once. Keep one of them.")
 

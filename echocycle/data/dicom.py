@@ -269,11 +269,11 @@ def _to_rgb(dataset: "Dataset") -> Callable[[np.ndarray], np.ndarray]:
     if kind == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
 
-        def look_up(frame: np.ndarray) -> np.ndarray:
-            coloured = apply_color_lut(frame, dataset)
-            return (coloured >> 8).astype(np.uint8) if coloured.dtype == np.uint16 else coloured
-
-        return look_up
+        every_index = np.arange(1 << int(dataset.BitsStored), dtype=np.uint16).reshape(1, -1)
+        colours = apply_color_lut(every_index, dataset)[0]
+        if colours.max() > 255:  # sixteen-bit entries, though some files use only the lower eight bits of them
+            colours = colours >> 8
+        return colours.astype(np.uint8).__getitem__
     if kind in ("MONOCHROME1", "MONOCHROME2"):
         return lambda frame: np.repeat(_eight_bits(frame, dataset)[..., None], 3, axis=-1)
     return lambda frame: _eight_bits(frame, dataset)

@@ -511,8 +511,7 @@ ROW_RULES: dict[str, tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Ser
         ("height", "width", "listed_frames"),
         lambda rows: (
             rows[["height", "width", "listed_frames"]].isna()
-            | (rows[["height", "width", "listed_frames"]] % 1 == 0)
-            & (rows[["height", "width", "listed_frames"]] > 0)
+            | (rows[["height", "width", "listed_frames"]] % 1 == 0) & (rows[["height", "width", "listed_frames"]] > 0)
         ).all(axis=1),
     ),
 }
@@ -759,9 +758,7 @@ def _check_bounds(chords: _Chords, groups: NDArray[np.intp], listed: pd.DataFram
     )
 
 
-def _check_frame_numbers(
-    chords: _Chords, groups: NDArray[np.intp], listed: pd.DataFrame, findings: _Findings
-) -> None:
+def _check_frame_numbers(chords: _Chords, groups: NDArray[np.intp], listed: pd.DataFrame, findings: _Findings) -> None:
     past_end = chords.frame >= listed["listed_frames"].to_numpy(dtype=np.float64)[chords.video]
     findings.add(
         "warning",
@@ -771,9 +768,7 @@ def _check_frame_numbers(
     )
 
 
-def _check_pairs(
-    chords: _Chords, groups: NDArray[np.intp], areas: NDArray[np.float64], findings: _Findings
-) -> None:
+def _check_pairs(chords: _Chords, groups: NDArray[np.intp], areas: NDArray[np.float64], findings: _Findings) -> None:
     """Number of traced frames per video, and order and areas of the two."""
     count = np.bincount(chords.video[groups], minlength=len(chords.names))
     findings.add(
@@ -866,8 +861,7 @@ def _check_labels(records: Sequence[Record], findings: _Findings) -> None:
     inconsistent = [
         record.name
         for record in records
-        if record.edv_ml > 0
-        and abs(record.ef - 100 * (record.edv_ml - record.esv_ml) / record.edv_ml) > EF_TOLERANCE
+        if record.edv_ml > 0 and abs(record.ef - 100 * (record.edv_ml - record.esv_ml) / record.edv_ml) > EF_TOLERANCE
     ]
     findings.add(
         "warning",
@@ -957,9 +951,7 @@ def _ed_and_es(areas: Sequence[int], naming: EdEsNaming) -> tuple[int, int]:
     return ed, es
 
 
-def _note_pair(
-    notes: _Findings, record: Record, listed: Sequence[int], n_frames: int, size: tuple[int, int]
-) -> None:
+def _note_pair(notes: _Findings, record: Record, listed: Sequence[int], n_frames: int, size: tuple[int, int]) -> None:
     past_end = [frame for frame in listed if frame >= n_frames]
     if past_end:
         notes.add(

@@ -61,9 +61,7 @@ def reference(data: TrainingData, phantom_version: int | None) -> dict[str, Any]
     chosen = rng.permutation(data.videos("both"))[:VIDEOS]
     rows = [{**describe(data.frames(int(video))), "fps": data.fps(int(video))} for video in chosen]
     rates = [row["fps"] for row in rows if np.isfinite(row["fps"])]
-    rows = [
-        {**row, "fps": row["fps"] if np.isfinite(row["fps"]) else float(np.median(rates or [0]))} for row in rows
-    ]
+    rows = [{**row, "fps": row["fps"] if np.isfinite(row["fps"]) else float(np.median(rates or [0]))} for row in rows]
     ranges = {}
     for name in rows[0]:
         low, high = np.quantile([row[name] for row in rows], [0.005, 0.995])
@@ -95,7 +93,5 @@ def unlike(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> list[st
     for name, (low, high) in reference.get("ranges", {}).items():
         value = measured[name]
         if value < low or value > high:  # an unknown value is neither
-            notes.append(
-                f"Unlike the training videos: {WORDS[name]} is {value:.3g}, theirs {low:.3g} to {high:.3g}."
-            )
+            notes.append(f"Unlike the training videos: {WORDS[name]} is {value:.3g}, theirs {low:.3g} to {high:.3g}.")
     return notes

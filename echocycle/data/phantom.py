@@ -123,9 +123,7 @@ def write_phantom(
     """
     out = Path(out)
     if workers < 0:
-        raise EchocycleError(
-            f"workers is {workers}; give 0 to draw in this process, or how many processes to start."
-        )
+        raise EchocycleError(f"workers is {workers}; give 0 to draw in this process, or how many processes to start.")
     record = _record(settings)
     _check_folder(out, record)
     if not (out / FINISHED).exists():

@@ -144,9 +144,7 @@ class Plan:
     def chords(self) -> NDArray[np.float64]:
         """Tracings of the ED and the ES frame, (2, 21, 4)."""
         frames = (self.motion.ed_frame, self.motion.es_frame)
-        return np.stack(
-            [self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames]
-        )
+        return np.stack([self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames])
 
 
 def plan_clip(index: int, settings: PhantomSettings) -> Plan:

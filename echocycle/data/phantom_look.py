@@ -174,9 +174,7 @@ class Warp:
     """The true mask."""
 
 
-def warp_to_diastole(
-    heart: Heart, look: Look, grid: Fan, contraction: float, shift_x: float, shift_y: float
-) -> Warp:
+def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, shift_x: float, shift_y: float) -> Warp:
     """Follow every pixel back to end diastole: linear inside the ventricle, fading away outside."""
     apex_x, apex_y, along_x, along_y, length = heart.axis(contraction)
     width_table, regional, bend_table = heart.tables

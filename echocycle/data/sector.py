@@ -19,10 +19,11 @@ ECHONET_SIZE = 112
 ECHONET_APEX = (61.3, 4.7)  # column, row
 ECHONET_DEPTH = 103.9  # radius of the far arc, so the fan ends at row 108
 
-FRAMES_LOOKED_AT = 48
-ACTIVITY_LEVELS = (0.5, 1.0, 2.0, 4.0)  # standard deviations over time, grey levels; the best fit wins
+FRAMES_LOOKED_AT = 33
+ACTIVITY_LEVELS = (0.5, 1.0, 2.0, 4.0)  # grey levels of change; the best fit wins
 SMALLEST_REGION = 0.05  # of the picture
 NARROWEST_EDGE, WIDEST_EDGE = 12.0, 65.0  # degrees from vertical
+DEEPEST_START = 0.4  # of the far arc: a cardiac probe is small, so what begins deeper is no fan
 TRUSTED = 0.4  # confidence from which on the fan is cut out
 
 
@@ -70,9 +71,8 @@ class CutRecording:
 def find_sector(frames: np.ndarray) -> Sector:
     """Find the fan in uint8 grey `frames` (time, height, width); confidence 0 and a full mask if there is none."""
     activity = _activity(frames)
-    candidates = [
-        sector for level in ACTIVITY_LEVELS if (sector := _sector_of(_moving_region(activity > level))) is not None
-    ]
+    regions = [_moving_region(activity > level) for level in ACTIVITY_LEVELS]
+    candidates = [sector for region in regions if (sector := _sector_of(region, loosest=regions[0])) is not None]
     if not candidates:
         return _whole_picture(frames.shape[1:])
     return max(candidates, key=lambda sector: sector.confidence)
@@ -83,9 +83,7 @@ def cut_sector(recording: Recording, size: int = ECHONET_SIZE, sector: Sector | 
     frames = to_grey(recording.frames)
     if frames.shape[1:] == (size, size):
         unchanged = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-        return CutRecording(
-            frames, recording.fps, unchanged, recording.spacing_mm, sector=None, notes=recording.notes
-        )
+        return CutRecording(frames, recording.fps, unchanged, recording.spacing_mm, sector=None, notes=recording.notes)
     notes = list(recording.notes)
     sector = sector or find_sector(frames)
     if sector.confidence < TRUSTED:
@@ -145,16 +143,18 @@ def _resample(frames: np.ndarray, scale: float, left: float, top: float, size: i
 
 
 def _activity(frames: np.ndarray) -> np.ndarray:
-    """Standard deviation over time, grey levels, float32 (height, width)."""
+    """How much each pixel changes, grey levels, float32 (height, width).
+
+    It is the standard deviation over time, but no more than three times the change from frame to frame that one frame
+    in five exceeds: speckle changes in most frames, a pixel on the way of a running trace or a clock in few.
+    """
     chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES_LOOKED_AT).round().astype(int))
-    total = np.zeros(frames.shape[1:], np.float64)
-    squares = np.zeros_like(total)
-    for index in chosen:
-        frame = frames[index].astype(np.float64)
-        total += frame
-        squares += frame**2
-    mean = total / len(chosen)
-    return np.sqrt(np.maximum(squares / len(chosen) - mean**2, 0)).astype(np.float32)
+    if len(chosen) < 2:
+        return np.zeros(frames.shape[1:], np.float32)
+    change = np.abs(np.diff(frames[chosen].astype(np.int16), axis=0))
+    rank = int(0.8 * (len(change) - 1))
+    usual_change = np.partition(change, rank, axis=0)[rank]
+    return np.minimum(frames[chosen].std(axis=0, dtype=np.float32), 3 * usual_change)
 
 
 def _moving_region(moving: np.ndarray) -> np.ndarray:
@@ -174,14 +174,18 @@ def _moving_region(moving: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(labels == sizes.argmax())
 
 
-def _sector_of(region: np.ndarray) -> Sector | None:
-    """Fit a fan to a region; the convex hull if it has no straight edges; None if it is tiny."""
+def _sector_of(region: np.ndarray, loosest: np.ndarray) -> Sector | None:
+    """Fit a fan to a region; the convex hull if it has no straight edges; None if it is tiny.
+
+    `loosest` is the region at the lowest level. It tells where the fan begins, since the first few millimetres hardly
+    move.
+    """
     if region.mean() < SMALLEST_REGION:
         return None
     outline = _outline(region)
     left, right = (_edge(outline, side) for side in (-1, 1))
     if left is not None and right is not None:
-        fan = _fan(region, left, right)
+        fan = _fan(region, loosest, left, right)
         if fan is not None:
             return fan
     hull = _convex_hull(region)
@@ -239,9 +243,7 @@ def _edge(outline: _Outline, side: int) -> _Edge | None:
     pick = pick[:, np.abs(rows[pick[0]] - rows[pick[1]]) >= len(rows) / 16]
     slope = (columns[pick[1]] - columns[pick[0]]) / (rows[pick[1]] - rows[pick[0]])
     outwards = side * slope
-    possible = (outwards > math.tan(math.radians(NARROWEST_EDGE))) & (
-        outwards < math.tan(math.radians(WIDEST_EDGE))
-    )
+    possible = (outwards > math.tan(math.radians(NARROWEST_EDGE))) & (outwards < math.tan(math.radians(WIDEST_EDGE)))
     slope, start = slope[possible], (columns[pick[0]] - slope * rows[pick[0]])[possible]
     if len(slope) == 0:
         return None
@@ -257,7 +259,7 @@ def _edge(outline: _Outline, side: int) -> _Edge | None:
     return _Edge(float(fitted_start), float(fitted_slope), int(on_it[best]))
 
 
-def _fan(region: np.ndarray, left: _Edge, right: _Edge) -> Sector | None:
+def _fan(region: np.ndarray, loosest: np.ndarray, left: _Edge, right: _Edge) -> Sector | None:
     """The fan between two edges: apex where they meet, arcs from the region's radii."""
     apex_row = (left.start - right.start) / (right.slope - left.slope)
     apex_column = left.start + left.slope * apex_row
@@ -269,7 +271,10 @@ def _fan(region: np.ndarray, left: _Edge, right: _Edge) -> Sector | None:
     reached = region & between
     if reached.sum() < 0.5 * region.sum():
         return None
-    near, far = _arcs(radius[reached], angle[reached], -left_angle, right_angle)
+    far = _far_arc(radius[reached], angle[reached], -left_angle, right_angle)
+    near = float(np.quantile(radius[(reached | loosest) & between], 0.0005))
+    if near > DEEPEST_START * far:
+        return None
     half_a_pixel = np.degrees(0.5 / np.maximum(radius, 1))
     mask = (
         (angle >= -left_angle - half_a_pixel)
@@ -293,18 +298,17 @@ def _fan(region: np.ndarray, left: _Edge, right: _Edge) -> Sector | None:
     )
 
 
-def _arcs(radius: np.ndarray, angle: np.ndarray, start: float, stop: float) -> tuple[float, float]:
-    """Near and far radius of a fan from its pixels' radii and angles.
+def _far_arc(radius: np.ndarray, angle: np.ndarray, start: float, stop: float) -> float:
+    """Far radius of a fan from its pixels' radii and angles.
 
-    The far arc is where most directions end: dark directions end earlier, and a few may run on into an overlay.
+    It is where most directions end: dark directions end earlier, and a few may run on into an overlay.
     """
     directions = np.clip((angle - start) / (stop - start) * 90, 0, 89).astype(int)
     farthest = np.zeros(90)
     np.maximum.at(farthest, directions, radius)
     farthest = farthest[farthest > 0]
     typical = np.quantile(farthest, 0.8)
-    far = float(np.median(farthest[np.abs(farthest - typical) <= 0.02 * typical]))
-    return float(np.quantile(radius, 0.0005)), far
+    return float(np.median(farthest[np.abs(farthest - typical) <= 0.02 * typical]))
 
 
 def _convex_hull(region: np.ndarray) -> np.ndarray:

@@ -311,7 +311,7 @@ def _naive(data: ReportData, results: Sequence[Result], problems: list[str]) -> 
         intervals = bootstrap_intervals(
             videos["ef_true"], videos["ef_pred"], groups=_patients(videos), **_resampling(data)
         )
-        run = RunReport(name="no video looked at", method=f"mean training EF, {number(answer, 1)} %")
+        run = RunReport(name="no video looked at", method=f"mean training EF, {number(answer, 1)}\u00a0%")
         rows.append((Result(run, split, "–", videos, intervals), answer))
     return rows
 
@@ -333,8 +333,7 @@ _METRIC_WORDS = (
 
 def _metric_cells(intervals: Mapping[str, Interval]) -> list[Cell]:
     cells = [
-        _interval_cell(intervals[key], digits, scale, sign=key == "bias")
-        for key, _, digits, scale in _METRIC_COLUMNS
+        _interval_cell(intervals[key], digits, scale, sign=key == "bias") for key, _, digits, scale in _METRIC_COLUMNS
     ]
     limits = (number(intervals[key].value) for key in ("lower_limit", "upper_limit"))
     return [*cells, Cell(" to ".join(limits))]
@@ -383,11 +382,11 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str)
 def _runs_section(data: ReportData, results: Sequence[Result], naive: Sequence[tuple[Result, float]]) -> Section:
     blocks: list[Block] = []
     for place in _places(results):
-        rows = [(result.run.name, result.intervals["mae"]) for result in results if result.where == place]
+        errors = [(result.run.name, result.intervals["mae"]) for result in results if result.where == place]
         caption = f"Mean absolute error on split {place[0]}, {place[1]}, with {_percent(data.level)} intervals."
         for other in (other for other, _ in naive if other.split == place[0]):
             caption += f" Always answering the mean training EF: {number(other.intervals['mae'].value)}."
-        blocks.append(Drawing(figures.interval_figure(rows, "mean absolute error, EF points"), caption))
+        blocks.append(Drawing(figures.interval_figure(errors, "mean absolute error, EF points"), caption))
     if results:
         columns = ["<run", "<method", "seed", "labelled", "<split", "<protocol", "videos"]
         columns += [label for _, label, *_ in _METRIC_COLUMNS] + ["limits of agreement"]
@@ -395,7 +394,7 @@ def _runs_section(data: ReportData, results: Sequence[Result], naive: Sequence[t
         grouped = any(_patients(result.videos) is not None for result in results)
         unit = "patients, with all their videos" if grouped else "videos"
         caption = (
-            f"Each run. In small print {_percent(data.level)} percentile bootstrap intervals: "
+            f"Each run, with {_percent(data.level)} percentile bootstrap intervals: "
             f"{count(data.resamples)} resamples of {unit}."
         )
         blocks += [_table(columns, rows, caption), Text(_METRIC_WORDS)]
@@ -565,8 +564,7 @@ def _dice_section(data: ReportData, problems: list[str]) -> Section:
 
 def _ef_row(run: str, split: str, source: str, true: pd.Series, pred: pd.Series) -> list[Cell]:
     values = {
-        key: METRICS[key](true, pred) if len(true) > 1 else math.nan
-        for key in ("mae", "rmse", "r2", "pearson", "bias")
+        key: METRICS[key](true, pred) if len(true) > 1 else math.nan for key in ("mae", "rmse", "r2", "pearson", "bias")
     }
     return [
         Cell(run),
@@ -711,9 +709,7 @@ def _masks_section(data: ReportData, problems: list[str]) -> Section:
                 blocks.append(Drawing(figures.area_figure(part), words))
         except EchocycleError as error:
             problems.append(f"Masks of {run.name}: {error}")
-    blocks += _without(
-        data, "segment", "a sheet of masks", lambda run: run.overlays is not None, "frames with masks"
-    )
+    blocks += _without(data, "segment", "a sheet of masks", lambda run: run.overlays is not None, "frames with masks")
     blocks += _without(data, "segment", "area curves", lambda run: run.areas, "areas of each frame")
     return Section("Masks and beats", blocks)
 
@@ -751,11 +747,9 @@ def _labels_section(data: ReportData) -> Section:
     elif rows and not unknown:
         blocks.append(Text("No run used an annotation of a video declared unlabelled."))
     if unknown:
-        words = "Whether annotations of unlabelled videos were used is not recorded"
-        blocks.append(Missing(f"{words}: {_names(unknown)}."))
-    blocks += _without(
-        data, "", "a label budget", lambda run: run.labels is not None, "labelled and unlabelled videos"
-    )
+        unsaid = "Whether annotations of unlabelled videos were used is not recorded"
+        blocks.append(Missing(f"{unsaid}: {_names(unknown)}."))
+    blocks += _without(data, "", "a label budget", lambda run: run.labels is not None, "labelled and unlabelled videos")
     return Section("Labels", blocks)
 
 

@@ -32,10 +32,10 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)
 TRUE_OUTLINE, PRED_OUTLINE = "#56b4e9", "#e69f00"  # light enough for dark ultrasound frames
 
 PANELS_PER_FIGURE = 12
-WIDTH = 10.4  # inches: the text width of the report's page
+WIDTH = 11.6  # inches: the text width of the report's page
 _LONGEST_LINE = 80  # points of a curve; longer ones are averaged in bins
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.5,
@@ -103,8 +103,7 @@ def _panels(
     def on(figure: Figure) -> None:
         _fill(figure, count, used, draw)
         if legend:
-            where = "outside lower left"
-            figure.legend(handles=legend, loc=where, ncols=legend_columns, handlelength=3)
+            figure.legend(handles=legend, loc="outside lower left", ncols=legend_columns, handlelength=3)
 
     return _draw(WIDTH / columns * used, height * math.ceil(count / used) + legend_height, on)
 
@@ -312,7 +311,7 @@ def area_figure(curves: Sequence[AreaCurve]) -> str:
         raise EchocycleError(f"{len(curves)} panels; a figure holds at most {PANELS_PER_FIGURE}.")
 
     marks = zip(("end diastole", "end systole"), SERIES, ("^", "v"), strict=False)
-    styles = [
+    styles: list[dict[str, Any]] = [
         {"label": name, "color": colour, "marker": marker, "markersize": 5.5, "linestyle": "none"}
         for name, colour, marker in marks
     ]
@@ -360,7 +359,7 @@ def overlay_figure(
             raise EchocycleError(f"The {name} masks are {np.shape(masks)}, the frames {frames.shape}.")
     if captions is not None and len(captions) != len(frames):
         raise EchocycleError(f"{len(captions)} captions for {len(frames)} frames.")
-    layers = [
+    layers: list[tuple[str, Any, str, Any]] = [
         (name, masks, colour, dash)
         for name, masks, colour, dash in (
             ("true", true, TRUE_OUTLINE, "-"),
@@ -378,8 +377,6 @@ def overlay_figure(
         if captions is not None:
             axis.set_title(_shorten(captions[index], 30), fontsize=8, fontweight="normal", pad=4)
 
-    legend = [
-        Line2D([], [], color=colour, linestyle=dash, linewidth=2, label=name) for name, _, colour, dash in layers
-    ]
+    legend = [Line2D([], [], color=colour, linestyle=dash, linewidth=2, label=name) for name, _, colour, dash in layers]
     aspect = frames.shape[1] / frames.shape[2]
     return _panels(len(frames), 6, WIDTH / 6 * aspect + 0.2, draw, legend)

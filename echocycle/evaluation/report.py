@@ -95,7 +95,7 @@ def write_report(path: Path, data: ReportData | Contents) -> None:
 
 def _plain(text: str) -> str:
     """Text that cannot break a table or turn into markup."""
-    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"[ \t\r\n]+", " ", text).strip()
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
 
 

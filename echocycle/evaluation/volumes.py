@@ -123,7 +123,8 @@ def find_beats(area: Sequence[float] | Floats, fps: float, rule: Rule = "promine
     ES are troughs; each ED is the largest area between the trough before and it, within
     `LONGEST_EJECTION`. A beat whose ED would lie on the first frame began before the video did and counts
     only if no whole beat is there. Without any trough (a half cycle, as in CAMUS) the largest area and the
-    smallest after it make the beat; if the area never falls, the list is empty.
+    smallest make the beat, the smallest after it if that is about as small; if the area never changes, the
+    list is empty.
 
     `rule`: how troughs are found, "prominent" by time and depth, or "echonet" as EchoNet-Dynamic does it,
     on the curve as it is and with a distance in frames.
@@ -138,7 +139,8 @@ def find_beats(area: Sequence[float] | Floats, fps: float, rule: Rule = "promine
     smooth = smooth_area(area, fps)
     systoles = _systoles_of_echonet(area) if rule == "echonet" else _systoles(smooth, fps)
 
-    beats, cut_off = [], []
+    beats: list[Beat] = []
+    cut_off: list[Beat] = []
     previous = 0
     for es in systoles:
         start = max(previous, es - round(LONGEST_EJECTION * fps))
@@ -154,7 +156,7 @@ def find_beats(area: Sequence[float] | Floats, fps: float, rule: Rule = "promine
         return [Beat(after, es)] if smooth[after] > 1.02 * smooth[cut_off[-1].ed] else cut_off
     ed = int(np.argmax(smooth))
     es = ed + int(np.argmin(smooth[ed:]))
-    if es == ed:  # the largest area is in the last frame: a half cycle from ES to ED
+    if smooth[es] - smooth.min() > 0.2 * np.ptp(smooth):  # the systole lies before: half a cycle, ES to ED
         es = int(np.argmin(smooth))
     return [Beat(ed, es)] if smooth[ed] > smooth[es] else []
 
@@ -269,11 +271,11 @@ def _long_axis(points: Floats) -> tuple[Floats, Floats]:
         if np.linalg.norm(base - farthest) > 0:  # 0 only in blobs of a few pixels
             direction = (base - farthest) / np.linalg.norm(base - farthest)
         apex = base - direction * distance.max()
-    return apex, apex + direction * _exit(points, apex, direction)
+    return apex, apex + direction * _exit(points, apex, direction, float(distance.max()))
 
 
-def _exit(points: Floats, origin: Floats, direction: Floats) -> float:
-    """How far from `origin` along `direction` the outline is left for good.
+def _exit(points: Floats, origin: Floats, direction: Floats, otherwise: float) -> float:
+    """How far from `origin` along `direction` the outline is left for good; `otherwise` if it is never met.
 
     At the mitral plane this is a little more than the middle of its two corners, which every outline rounds off.
     """
@@ -281,7 +283,8 @@ def _exit(points: Floats, origin: Floats, direction: Floats) -> float:
     across = (points - origin) @ np.array([-direction[1], direction[0]])
     s0, s1, t0, t1 = along[:-1], along[1:], across[:-1], across[1:]
     crosses = (t0 <= 0) != (t1 <= 0)
-    return float((s0 - t0 * (s1 - s0) / np.where(crosses, t1 - t0, 1.0))[crosses].max())
+    levels = (s0 - t0 * (s1 - s0) / np.where(crosses, t1 - t0, 1.0))[crosses]
+    return float(levels.max()) if levels.size and levels.max() > 0 else otherwise
 
 
 def disc_volume(mask: NDArray, spacing_mm: tuple[float, float] | None = None) -> Volume:

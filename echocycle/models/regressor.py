@@ -77,9 +77,11 @@ class Regressor(VideoResNet):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
+        self.to(memory_format=torch.channels_last_3d)  # as fast or faster wherever it was tried
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (batch, channels, time, height, width), normalised -> EF (batch,), percent."""
+        clips = clips.contiguous(memory_format=torch.channels_last_3d)
         return super().forward(clips)[:, 0] * self.target_scale
 
     def set_bias(self, ef: float) -> None:

@@ -214,9 +214,7 @@ def test_missing_split_is_refused_or_drawn_from_the_name(tmp_path):
 
 def test_drawn_splits_keep_the_videos_of_a_patient_together(tmp_path):
     names = [f"v{number}" for number in range(60)]
-    text = "FileName,EF,Patient,Split\n" + "".join(
-        f"{name},50,p{number // 3},\n" for number, name in enumerate(names)
-    )
+    text = "FileName,EF,Patient,Split\n" + "".join(f"{name},50,p{number // 3},\n" for number, name in enumerate(names))
     folder = read_echonet(own_list(tmp_path / "a", text, names), EchonetSettings(assign_splits=(0.5, 0.25, 0.25)))
     assert "patient-in-several-splits" not in kinds(folder)
     assert len({record.split for record in folder.records}) == 3
@@ -607,9 +605,7 @@ def test_close_areas_are_found_in_the_folder(tmp_path):
 def test_report_is_json_deterministic_and_shortens_names(tmp_path):
     from rich.console import Console
 
-    rows = [
-        video(f"v{number:02}", "TRAIN" if number else "TEST", EF="" if number > 2 else 60) for number in range(31)
-    ]
+    rows = [video(f"v{number:02}", "TRAIN" if number else "TEST", EF="" if number > 2 else 60) for number in range(31)]
     root = write_folder(tmp_path / "a", rows, {"v00": two_frames()})
     folder = read_echonet(root)
     report = report_dict(folder)
@@ -632,9 +628,7 @@ def test_report_is_json_deterministic_and_shortens_names(tmp_path):
 
 def test_findings_are_sorted_by_level_and_show_lines(tmp_path):
     rows = [*ROWS, video("bad", EF=200), video("gone")]
-    root = write_folder(
-        tmp_path / "a", rows, {"0XA": two_frames(3, 500)}, on_disk=["0XA.avi", "0XB.avi", "0XC.avi"]
-    )
+    root = write_folder(tmp_path / "a", rows, {"0XA": two_frames(3, 500)}, on_disk=["0XA.avi", "0XB.avi", "0XC.avi"])
     folder = read_echonet(root)
     assert [(finding.level, finding.kind) for finding in folder.findings] == [
         ("error", "ef-out-of-range"),

@@ -25,8 +25,7 @@ from echocycle.evaluation.tables import (
 def predictions() -> pd.DataFrame:
     """Two videos with clips, and the same two aggregated by another run."""
     rows = [
-        ("a", "student", 0, "test", "p1", "0012", "all_clips", start, 55.5, 50 + 1 / 3 + start)
-        for start in (0, 1, 2)
+        ("a", "student", 0, "test", "p1", "0012", "all_clips", start, 55.5, 50 + 1 / 3 + start) for start in (0, 1, 2)
     ]
     rows += [("a", "student", 0, "test", "p1", "NA", "all_clips", 0, 60.0, 61.0)]
     rows += [("mean", "naive", None, "test", "p1", name, "none", None, ef, 55.7) for name, ef in

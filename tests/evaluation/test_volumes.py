@@ -1,12 +1,13 @@
 """Volumes against solids whose volume is known, and beats against area curves whose beats are known.
 
-Errors found on half-ellipsoids of revolution at every angle (bounds below are a little wider):
+Errors found on half-ellipsoids of revolution (62 x 35 and 50 x 26 px at 112 x 112, half of that at 56 x 56) at every
+third degree; the bounds below are a little wider:
 
-    frame      mask            volume, each           volume, mean   long axis    axis, degrees   EF, points
-    112 x 112  boolean         -3.1 to +2.0 %         -0.8 %         -1.6-0.9 %   1.6             1.7
-    112 x 112  probabilities   -2.1 to +0.2 %         -0.6 %         -1.5-0.1 %   0.7             0.9
-    56 x 56    boolean         -5.9 to +1.5 %         -1.9 %         -3.3-1.9 %   2.8             3.0
-    56 x 56    probabilities   -3.3 to -0.2 %         -1.6 %         -2.3-0.1 %   2.0             1.7
+    frame      mask            volume            mean      long axis         axis      EF, points        sd
+    112 x 112  boolean         -3.1 to +1.5 %    -0.4 %    -1.9 to +1.5 %    1.8 deg   -1.0 to +1.6      0.5
+    112 x 112  probabilities   -0.5 to +0.6 %     0.0 %    -0.4 to +0.3 %    1.5 deg   -0.2 to +0.3      0.1
+    56 x 56    boolean         -8.9 to +2.8 %    -1.2 %    -3.9 to +2.5 %    2.8 deg   -2.2 to +4.4      1.1
+    56 x 56    probabilities   -1.5 to +0.8 %    -0.3 %    -0.9 to +0.5 %    2.0 deg   -0.6 to +0.9      0.2
 """
 
 import math
@@ -61,10 +62,10 @@ SHAPES = {112: ((62, 35), (50, 26)), 56: ((31, 17.5), (25, 13))}
 @pytest.mark.parametrize(
     ("size", "soft", "low", "high", "mean", "long", "degrees", "points"),
     [
-        (112, False, -0.035, 0.025, 0.012, 0.020, 2.0, 2.0),
-        (112, True, -0.025, 0.005, 0.010, 0.017, 1.0, 1.2),
-        (56, False, -0.065, 0.020, 0.025, 0.036, 3.5, 3.6),
-        (56, True, -0.040, 0.005, 0.020, 0.027, 2.5, 2.2),
+        (112, False, -0.035, 0.025, 0.008, 0.024, 2.2, 2.0),
+        (112, True, -0.010, 0.010, 0.002, 0.006, 1.8, 0.5),
+        (56, False, -0.100, 0.035, 0.020, 0.045, 3.5, 5.0),
+        (56, True, -0.020, 0.012, 0.006, 0.012, 2.5, 1.2),
     ],
 )
 def test_tilted_half_ellipsoids(size, soft, low, high, mean, long, degrees, points):
@@ -80,7 +81,7 @@ def test_tilted_half_ellipsoids(size, soft, low, high, mean, long, degrees, poin
             volumes.append(found.volume)
             errors.append(found.volume / ellipsoid(length, width) - 1)
             assert found.length == pytest.approx(length, rel=long)
-            assert found.area_length == pytest.approx(ellipsoid(length, width), rel=1.3 * abs(low))
+            assert found.area_length == pytest.approx(ellipsoid(length, width), rel=1.2 * abs(low))
             axis = np.array(found.base) - found.apex
             off = math.degrees(math.atan2(axis[1], axis[0])) - angle
             assert abs((off + 180) % 360 - 180) < degrees
@@ -130,7 +131,7 @@ def test_slanted_and_narrowing_base():
     assert found.base == pytest.approx((80, 56), abs=2)
     z = (np.arange(2000) + 0.5) / 2000 * 64 + 16
     solid = math.pi * (17**2 * (1 - ((z - 62) / 46) ** 2)).sum() * 64 / 2000
-    assert found.volume == pytest.approx(solid, rel=0.04)
+    assert found.volume == pytest.approx(solid, rel=0.06)  # discs across the axis cannot follow an oblique plane
 
 
 def test_specks_holes_borders_and_nothing():
@@ -240,7 +241,7 @@ def test_partial_beats():
     wave = 1000 + 300 * np.cos(2 * np.pi * np.arange(200) / 40)  # ED at 0, 40, 80; ES at 20, 60, 100
     assert find_beats(wave[10:], 50)[0] == Beat(30, 50)  # starts within systole: that beat is left out
     assert find_beats(wave[:41], 50) == [Beat(0, 20)]  # the only beat starts with the video
-    assert find_beats(wave[12:42], 50) == [Beat(28, 8)]  # its ED is not in the video: the next one stands in
+    assert find_beats(wave[12:46], 50) == [Beat(28, 8)]  # its ED is not in the video: the next one stands in
     assert find_beats(wave[:21], 50) == [Beat(0, 20)]  # half a cycle, ED to ES
     assert find_beats(wave[20:41], 50) == [Beat(20, 0)]  # half a cycle, ES to ED
     assert find_beats(np.full(50, 7.0), 50) == []
@@ -286,7 +287,7 @@ def test_ef_of_a_beating_half_ellipsoid(soft):
     shapes = [ellipsoid(*(es + f * (ed - es) for ed, es in zip(*SHAPES[112], strict=True))) for f in (0.97, 0.11)]
     assert found.ef == pytest.approx(100 * (1 - shapes[1] / shapes[0]), abs=1.5)
     assert found.ef_area_length == pytest.approx(found.ef, abs=1.5)
-    assert found.edv == pytest.approx(shapes[0], rel=0.03)
+    assert found.edv == pytest.approx(shapes[0], rel=0.04)
     assert len(found.beats) == 3
     assert found.ef == pytest.approx(np.median([beat.ef for beat in found.beats]))
     assert found.notes == ()
