@@ -43,6 +43,7 @@ app = App(
     version_flags=["--version"],
     help_format="markdown",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `main` says what it means
     default_parameter=Parameter(show_env_var=False),
 )
 _place = count()
@@ -52,10 +53,9 @@ _place = count()
 def phantom(out: Path, *, settings: Annotated[PhantomSettings, Flat] = PhantomSettings(), workers: int = 2) -> None:
     """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout.
 
-    Parameters
-    ----------
-    out: Folder to write.
-    workers: Processes that draw; the result does not depend on it.
+    Args:
+        out: Folder to write.
+        workers: Processes that draw; the result does not depend on it.
     """
     from echocycle import stages
 
@@ -66,10 +66,9 @@ def phantom(out: Path, *, settings: Annotated[PhantomSettings, Flat] = PhantomSe
 def check(path: Path, *, decode: bool = False) -> None:
     """Say what is in a folder of videos and what is wrong with it; nothing is written.
 
-    Parameters
-    ----------
-    path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
-    decode: Read every video as well; takes minutes and finds damaged ones.
+    Args:
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+        decode: Read every video as well; takes minutes and finds damaged ones.
     """
     from echocycle import stages
 
@@ -80,10 +79,9 @@ def check(path: Path, *, decode: bool = False) -> None:
 def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> None:
     """Read every video of a folder once and write the frame store.
 
-    Parameters
-    ----------
-    path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
-    store: Folder to write; it exists only when it is whole.
+    Args:
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+        store: Folder to write; it exists only when it is whole.
     """
     from echocycle import stages
 
@@ -94,10 +92,9 @@ def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Fla
 def segment(store: Path, run: Path, *, settings: Annotated[SegmentSettings, Flat] = SegmentSettings()) -> None:
     """Train a segmenter of the left ventricle.
 
-    Parameters
-    ----------
-    store: A frame store.
-    run: Folder of the run; a started run is gone on with.
+    Args:
+        store: A frame store.
+        run: Folder of the run; a started run is gone on with.
     """
     from echocycle import stages
 
@@ -108,10 +105,9 @@ def segment(store: Path, run: Path, *, settings: Annotated[SegmentSettings, Flat
 def mask(store: Path, run: Path, *, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> None:
     """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store.
 
-    Parameters
-    ----------
-    store: A frame store.
-    run: The segmenter's run.
+    Args:
+        store: A frame store.
+        run: The segmenter's run.
     """
     from echocycle import stages
 
@@ -129,12 +125,11 @@ def regress(
 ) -> None:
     """Train an ejection-fraction network.
 
-    Parameters
-    ----------
-    store: A frame store.
-    run: Folder of the run; a started run is gone on with.
-    masks: The segmentation run whose masks the method sees.
-    teacher: The teacher's run, for methods that have one.
+    Args:
+        store: A frame store.
+        run: Folder of the run; a started run is gone on with.
+        masks: The segmentation run whose masks the method sees.
+        teacher: The teacher's run, for methods that have one.
     """
     from echocycle import stages
 
@@ -150,10 +145,9 @@ def evaluate(
 ) -> None:
     """Predict every video of the splits asked for; leave tables and metrics in RUN/evaluation.
 
-    Parameters
-    ----------
-    run: A finished run.
-    store: The frame store, if it has moved.
+    Args:
+        run: A finished run.
+        store: The frame store, if it has moved.
     """
     from echocycle import stages
 
@@ -164,10 +158,9 @@ def evaluate(
 def report(*runs: Path, out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("report.html")) -> None:
     """One self-contained HTML page on evaluated runs, with a Markdown twin beside it.
 
-    Parameters
-    ----------
-    runs: Evaluated runs, in the order to show.
-    out: The page to write.
+    Args:
+        runs: Evaluated runs, in the order to show.
+        out: The page to write.
     """
     from echocycle import stages
     from echocycle.console import output
@@ -185,12 +178,12 @@ def predict(
 ) -> None:
     """EF and masks of recordings as JSON, CSV and overlay video.
 
-    Parameters
-    ----------
-    inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
-    out: Folder for the results.
-    model: A bundle, or the run that holds it.
-    stride: Frames between two clips whose EF are averaged.
+    Args:
+        inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
+        out: Folder for the results.
+        model: A bundle, or the run that holds it.
+        device: `auto` takes a GPU where there is one.
+        stride: Frames between two clips whose EF are averaged.
     """
     from echocycle import stages
 
@@ -201,10 +194,9 @@ def predict(
 def info(bundle: Path | None = None, *, json: bool = False) -> None:
     """Versions, devices, methods and presets; or what a trained model is made of.
 
-    Parameters
-    ----------
-    bundle: A bundle, or the run that holds it.
-    json: Print JSON.
+    Args:
+        bundle: A bundle, or the run that holds it.
+        json: Print JSON.
     """
     from echocycle import stages
 
@@ -221,12 +213,11 @@ def train(
 ) -> None:
     """All stages on an own folder: store, segmenter, masks, teacher, student, evaluation, report. Resumable.
 
-    Parameters
-    ----------
-    path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
-    out: Folder for the runs and the report.
-    store: Where to keep the frame store; by default inside `out`.
-    set_: A stage's setting, such as `--set segment.loop.steps=200`.
+    Args:
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+        out: Folder for the runs and the report.
+        store: Where to keep the frame store; by default inside `out`.
+        set_: A stage's setting, such as `--set segment.loop.steps=200`.
     """
     from echocycle import pipeline
 
@@ -237,10 +228,9 @@ def train(
 def demo(out: Path = Path("echocycle-runs/demo"), *, smoke: bool = False) -> None:
     """The whole pipeline on a phantom, and EF of a real ultrasound recording.
 
-    Parameters
-    ----------
-    out: Folder for everything.
-    smoke: A run of seconds that only shows that every stage works.
+    Args:
+        out: Folder for everything.
+        smoke: A run of seconds that only shows that every stage works.
     """
     from echocycle import pipeline
 
@@ -299,29 +289,49 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise EchocycleError(f"The settings file {path} is not readable: {error}") from None
     sections = {"phantom", "prepare", "segment", "mask", "regress", "evaluate"}
     if not isinstance(values, dict) or not set(values) <= sections:
-        wrong = ", ".join(sorted(set(values) - sections)) if isinstance(values, dict) else "no sections"
+        wrong = ", ".join(sorted(map(str, set(values) - sections))) if isinstance(values, dict) else "no sections"
         raise EchocycleError(f"{path} has {wrong}; it takes the sections {', '.join(sorted(sections))}.")
+    for name, section in values.items():
+        if not isinstance(section, dict):
+            raise EchocycleError(f"{path}: the section {name} is {section!r}; it takes named settings.")
     return values
 
 
-def _sections(chosen: Preset, method: str) -> dict[str, Any]:
+def _method(command: str, tokens: list[str]) -> str | None:
+    """The method that a command is asked for, wherever it is said."""
+    if command not in tokens[:1]:
+        return None
+    said = _take(list(tokens), "--method") or os.environ.get(f"ECHOCYCLE_{command.upper()}_METHOD")
+    return said or _asked.values.get(command, {}).get("method")
+
+
+def _options_as_tokens(tokens: list[str], sections: dict[str, Any]) -> list[str]:
+    """A method's own settings from preset, file and environment as tokens, so that those on the command line add to
+    them instead of taking the place of all."""
+    command = tokens[0] if tokens else ""
+    found: dict[str, Any] = {}
+    for layer in (sections, _asked.values):
+        options = layer.get(command, {}).get("option")
+        found |= options if isinstance(options, dict) else {}
+    prefix = f"ECHOCYCLE_{command.upper()}_OPTION_"
+    found |= {name.removeprefix(prefix).lower(): v for name, v in os.environ.items() if name.startswith(prefix)}
+    said = {token.split("=")[0].replace("-", "_") for token in tokens if token.startswith("--option.")}
+    return [f"--option.{name}={value}" for name, value in found.items() if f"__option.{name}" not in said]
+
+
+def _sections(chosen: Preset, tokens: list[str]) -> dict[str, Any]:
     """A preset as a settings file would say it."""
+    segment = chosen.segment
+    if _method("segment", tokens) not in (None, segment.method):
+        segment = replace(segment, option={})  # they are those of the preset's method
     settings = {
-        "segment": chosen.segment,
+        "segment": segment,
         "mask": chosen.mask,
-        "regress": chosen.regression(method),
+        "regress": chosen.regression(_method("regress", tokens) or "student"),
         "evaluate": chosen.evaluate,
     }
-    sections = {name: _without_none(to_dict(values)) for name, values in settings.items()}
+    sections = {name: to_dict(values) for name, values in settings.items()}
     return {**sections, "phantom": chosen.phantom}
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if value is not None
-    }
 
 
 def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...]) -> Preset:
@@ -372,15 +382,15 @@ def main(arguments: list[str] | None = None) -> int:
         layers: list[Any] = [Env("ECHOCYCLE_")]
         if _asked.values:
             layers.append(DictConfig(_asked.values, source=str(file)))
-        if _asked.preset:
-            method = _take(list(tokens), "--method") or _asked.values.get("regress", {}).get("method")
-            method = method or os.environ.get("ECHOCYCLE_REGRESS_METHOD", "student")
-            sections = _sections(preset(_asked.preset), method)
+        sections = _sections(preset(_asked.preset), tokens) if _asked.preset else {}
+        if sections:
             layers.append(DictConfig(sections, source=f"preset {_asked.preset}"))
+        tokens += _options_as_tokens(tokens, sections)
         app.config = tuple(layers)
         app(tokens, exit_on_error=False, print_error=True)
     except EchocycleError as error:
-        console.print(f"[bold red]echocycle:[/] {error}", soft_wrap=True, highlight=False)
+        console.print("echocycle: ", style="bold red", end="")
+        console.print(str(error), soft_wrap=True, highlight=False)
         return error.exit_code
     except CycloptsError:
         return 2

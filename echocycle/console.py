@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-console = Console(stderr=True)
-output = Console(soft_wrap=True)
+# No markup: file names and messages may hold square brackets.
+console = Console(stderr=True, markup=False, emoji=False)
+output = Console(soft_wrap=True, markup=False, emoji=False)
 
 
 def quiet_libraries() -> None:

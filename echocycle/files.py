@@ -10,6 +10,9 @@ from typing import Any
 
 from echocycle.errors import EchocycleError
 
+LEFTOVERS = ".*.partial*"
+"""Temporary files of `replacing`."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,6 +28,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `replacing` left half-written in a folder because its process was killed."""
+    for leftover in Path(folder).glob(LEFTOVERS):
+        leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

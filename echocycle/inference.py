@@ -13,7 +13,7 @@ from echocycle.bundle import Bundle, choose_device, load_bundle
 from echocycle.console import console, track
 from echocycle.data.clips import clip_starts
 from echocycle.data.likeness import unlike
-from echocycle.data.recording import SUPPORTED, read_recording
+from echocycle.data.recording import SUPPORTED, may_be_recording, read_recording
 from echocycle.data.sector import cut_sector
 from echocycle.data.store import SIZE
 from echocycle.errors import EchocycleError, Finding
@@ -36,6 +36,8 @@ def predict_all(
         EchocycleError: no input, or the model cannot be read.
         Finding: at least one recording could not be read; the others are written.
     """
+    if stride < 1:
+        raise EchocycleError(f"stride is {stride}; it must be above 0.")
     recordings = _find(inputs)
     where = choose_device(device)
     bundle = load_bundle(model, where)
@@ -50,7 +52,7 @@ def predict_all(
                         write(prediction, out)
             except EchocycleError as error:
                 failed.append(path)
-                console.print(f"[red]{error}[/]", soft_wrap=True, highlight=False)
+                console.print(str(error), style="red", soft_wrap=True, highlight=False)
             else:
                 predictions.append(prediction)
                 ef = "none" if prediction.ef is None else f"{prediction.ef:.1f} %"
@@ -70,9 +72,9 @@ def _find(inputs: list[Path]) -> list[Path]:
     found = []
     for path in inputs:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and may_be_recording(p))
             if not inside:
-                raise EchocycleError(f"The folder {path} is empty; supported are {SUPPORTED}.")
+                raise EchocycleError(f"The folder {path} holds no recording; supported are {SUPPORTED}.")
             found += inside
         else:
             found.append(path)

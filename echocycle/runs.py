@@ -20,7 +20,7 @@ from typing import Any
 
 from echocycle import __version__
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, write_json
+from echocycle.files import LEFTOVERS, read_json, sweep, write_json
 
 OPERATIONAL = ("workers", "device", "checkpoint_seconds", "tensorboard")
 """Settings that may change when a run is gone on with."""
@@ -76,8 +76,13 @@ class Run:
                         f"{self.path} holds a run with other settings ({changed}). Choose another folder, or delete "
                         "this one."
                     )
-            return not self.done
-        if self.path.exists() and any(self.path.iterdir()):
+            if self.done:
+                (self.path / "resume.ckpt").unlink(missing_ok=True)
+                return False
+            sweep(self.path)
+            sweep(self.model)
+            return True
+        if self.path.exists() and any(not path.match(LEFTOVERS) for path in self.path.iterdir()):
             raise EchocycleError(f"{self.path} is not empty and holds no run; choose another folder.")
         write_json(self.path / "run.json", {**identity, "where": where or {}, "made_with": versions()})
         return True

@@ -149,7 +149,13 @@ def regress(
             mask_set = opened.masks(mask_id(masks, segmenter))
     teacher_part = None
     if teacher is not None:
-        teacher_part = load_bundle(finished(teacher, "regress").model).regressor
+        taught = load_bundle(finished(teacher, "regress").model)
+        teacher_part = taught.regressor
+        if segmenter is not None and taught.segmenter is not None and taught.segmenter.hash != segmenter.hash:
+            raise EchocycleError(
+                f"The teacher {teacher} was trained on the masks of another segmenter than {masks}; name the same "
+                "segmentation run for both."
+            )
     data = _open_data(opened, settings.labels, "ef", mask_set)
     inputs = _inputs(data, teacher_part)
     return _train(
@@ -186,7 +192,7 @@ def _open_data(
 def _options(methods: dict[str, type[Method]], name: str, values: dict[str, str]) -> Any:
     if name not in methods:
         raise EchocycleError(f"There is no method {name!r}; choose one of {', '.join(methods)}.")
-    return from_dict(methods[name].Options, values, "option.")
+    return from_dict(methods[name].Options, {key.replace("-", "_"): value for key, value in values.items()}, "option.")
 
 
 def _inputs(data: _Data, teacher: Part | None = None) -> Inputs:
@@ -279,7 +285,10 @@ def _true_budget(data: _Data, helpers: list[Path]) -> dict[str, Any]:
     for helper in helpers:
         with open(helper / "labels.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        used |= {row["name"] for row in rows if row["subset"] in ("labelled", "validation")}
+        read = {"labelled", "validation"}
+        if Run(helper).info["budget"]["unlabelled_annotation_allowed"]:
+            read.add("unlabelled")
+        used |= {row["name"] for row in rows if row["subset"] in read}
     return {**budget.summary(), "labels_used_in_all": len(used)}
 
 

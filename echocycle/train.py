@@ -9,9 +9,11 @@ rate is one of k, so the resume point holds weights, optimiser state, k and the 
 """
 
 import csv
+import io
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,7 @@ def fit(
         console=console,
         transient=True,
     )
-    with bar:
+    with bar, closing(log):
         task = bar.add_task(method.name, total=total, completed=start, state="")
         for step, batches in zip(range(start, total), loader, strict=True):
             torch.manual_seed(step_seed(seed, step, fabric.global_rank))
@@ -137,7 +139,6 @@ def fit(
             loss = torch.stack([value.float() for value in result.losses.values()]).sum()
             if not torch.isfinite(loss):
                 named = ", ".join(f"{name} {value.item():g}" for name, value in result.losses.items())
-                log.flush()
                 raise EchocycleError(
                     f"The loss of step {step} is not finite ({named}). Lower --optimiser.lr, or use "
                     "--loop.precision 32; what was trained before is kept in the run."
@@ -164,9 +165,9 @@ def fit(
             bar.update(task, completed=step + 1)
             if time.monotonic() - saved >= loop.checkpoint_seconds and step + 1 < total:
                 log.flush()
+                _check_finite(method, step)
                 _write_point(run.path / "resume.ckpt", method, optim, step + 1, best, best_step)
                 saved = time.monotonic()
-    log.close()
     if best_step < 0:
         raise EchocycleError("No validation gave a finite value, so no model was kept; lower --optimiser.lr.")
     return FitResult(total, best_step, best, validation.metric)
@@ -203,6 +204,16 @@ def _gradient_norms(method: Method, result: StepResult) -> dict[str, float]:
     return norms
 
 
+def _check_finite(method: Method, step: int) -> None:
+    """Refuse to keep weights that a gradient has broken: the run could never get past them."""
+    broken = [name for name, value in method.state_dict().items() if not torch.isfinite(value).all()]
+    if broken:
+        raise EchocycleError(
+            f"After step {step} the weights {broken[0]} are not finite. Lower --optimiser.lr, or use "
+            "--loop.precision 32; what was trained before is kept in the run."
+        )
+
+
 def _read_point(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
@@ -234,10 +245,11 @@ class _Log:
         for name, file in self._files.items():
             kept: list[dict[str, str]] = []
             if start and file.exists():
-                with open(file, newline="", encoding="utf-8") as lines:
-                    reader = csv.DictReader(lines)
-                    self._columns[name] = list(reader.fieldnames or [])
-                    kept = [row for row in reader if int(row["step"]) < start]
+                text = file.read_text(encoding="utf-8")
+                whole = text[: text.rfind("\n") + 1]  # a killed process can leave half a row
+                reader = csv.DictReader(whole.splitlines())
+                self._columns[name] = list(reader.fieldnames or [])
+                kept = [row for row in reader if int(row["step"]) < start]
             if kept:
                 self._write(name, kept, "w")
             else:
@@ -278,10 +290,16 @@ class _Log:
             self._board.flush()
 
     def _write(self, name: str, rows: list[Any], mode: str) -> None:
+        text = io.StringIO()
+        table = csv.DictWriter(text, self._columns[name], extrasaction="raise", lineterminator="\n")
         if mode == "w":
-            write_text(self._files[name], ",".join(self._columns[name]) + "\n")
+            table.writeheader()
+        table.writerows(rows)
+        if mode == "w":
+            write_text(self._files[name], text.getvalue())
+            return
         with open(self._files[name], "a", newline="", encoding="utf-8") as lines:
-            csv.DictWriter(lines, self._columns[name], extrasaction="raise").writerows(rows)
+            lines.write(text.getvalue())
 
     def close(self) -> None:
         """Flush and close."""

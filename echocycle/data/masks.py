@@ -4,6 +4,7 @@ A frame is cut to the box of its non-zero pixels and deflated alone, so that any
 EchoNet-Dynamic that is about 2 kB a frame, where float32 logits take 50 kB.
 """
 
+import json
 import os
 import zlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, write_json
+from echocycle.files import read_json, sweep, write_json
 
 FORMAT = 1
 
@@ -38,7 +39,9 @@ class MaskSet:
     def _open(self) -> None:
         self._offsets = np.load(self.folder / "offsets.npy", mmap_mode="r")
         self._first = np.load(self.folder / "first.npy")
-        self._blob = np.memmap(self.folder / "blob.bin", np.uint8, mode="r")
+        blob = self.folder / "blob.bin"
+        # an empty file, of masks that are all empty, cannot be mapped
+        self._blob = np.memmap(blob, np.uint8, mode="r") if blob.stat().st_size else np.empty(0, np.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "meta": self.meta, "size": self.size}
@@ -98,8 +101,9 @@ class MaskWriter:
     def __init__(self, folder: Path, videos: int, meta: dict[str, Any]):
         self.folder = Path(folder)
         self.partial = self.folder.with_name(f"{self.folder.name}.partial")
-        self.meta = {"format": FORMAT, **meta}
+        self.meta: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **meta}))  # as it is read back
         started = self.partial / "started.json"
+        sweep(self.partial)
         if not started.exists() or read_json(started) != self.meta:
             for file in self.partial.glob("*"):
                 file.unlink()
@@ -107,18 +111,20 @@ class MaskWriter:
         self._videos = videos
         self._journal = self.partial / "journal.bin"  # per video: its row, then the length of each frame
         self._done: dict[int, np.ndarray] = {}
-        end = self._read_journal()
-        self._blob = open(self.partial / "blob.bin", "ab")  # noqa: SIM115 - open for the writer's life
-        self._blob.truncate(end)
-        self._blob.seek(end)
+        self._blob = self.partial / "blob.bin"
+        self._blob.touch()
+        os.truncate(self._blob, self._read_journal())
 
     def _read_journal(self) -> int:
-        """Take over whole entries; drop the torn end of a killed writer. Gives the blob's length."""
+        """Take over whole entries; drop the torn end of either file. Gives the blob's length."""
         entries = np.fromfile(self._journal, "<i8") if self._journal.exists() else np.empty(0, "<i8")
+        there = self._blob.stat().st_size
         position, end = 0, 0
         while position + 2 <= entries.size and position + 2 + entries[position + 1] <= entries.size:
             video, frames = entries[position : position + 2]
             lengths = entries[position + 2 : position + 2 + frames]
+            if end + int(lengths.sum()) > there:
+                break
             self._done[int(video)] = lengths
             end += int(lengths.sum())
             position += 2 + int(frames)
@@ -133,8 +139,8 @@ class MaskWriter:
     def add(self, video: int, probabilities: np.ndarray) -> None:
         """Append a video's masks, uint8 (time, height, width)."""
         packed = [_pack(mask) for mask in probabilities]
-        self._blob.write(b"".join(packed))
-        self._blob.flush()
+        with open(self._blob, "ab") as blob:
+            blob.write(b"".join(packed))
         lengths = np.array([len(p) for p in packed], "<i8")
         with open(self._journal, "ab") as journal:
             journal.write(np.concatenate([np.array([video, len(packed)], "<i8"), lengths]).tobytes())
@@ -142,7 +148,6 @@ class MaskWriter:
 
     def finish(self, **meta: Any) -> MaskSet:
         """Close the set, give it its name and open it."""
-        self._blob.close()
         if not self._done:
             raise EchocycleError(f"No video to write masks for in {self.folder}; check the splits asked for.")
         first = np.full(self._videos, -1, "<i8")

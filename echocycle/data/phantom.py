@@ -13,6 +13,8 @@ import csv
 import io
 import json
 import multiprocessing
+import os
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,7 +37,7 @@ from echocycle.data.phantom_patient import (
     stream,
 )
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, replacing, write_json, write_text
+from echocycle.files import LEFTOVERS, read_json, replacing, sweep, write_json, write_text
 
 __all__ = [
     "PHANTOM_VERSION",
@@ -126,6 +128,7 @@ def write_phantom(
         raise EchocycleError(f"workers is {workers}; give 0 to draw in this process, or how many processes to start.")
     record = _record(settings)
     _check_folder(out, record)
+    sweep(out)
     if not (out / FINISHED).exists():
         write_json(out / UNFINISHED, record)
     missing = [index for index in range(settings.videos) if not _is_written(out, index, settings)]
@@ -151,7 +154,7 @@ def _write_clips(out: Path, missing: list[int], settings: PhantomSettings, worke
             yield
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_end_with_parent) as pool:
         jobs = [pool.submit(_write_clip, out, index, settings) for index in missing]
         try:
             for job in as_completed(jobs):
@@ -160,6 +163,18 @@ def _write_clips(out: Path, missing: list[int], settings: PhantomSettings, worke
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when its parent was killed; the pool's own workers would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_clip(out: Path, index: int, settings: PhantomSettings) -> None:
@@ -244,7 +259,7 @@ def _check_folder(out: Path, record: dict[str, Any]) -> None:
                 "Choose another folder, or delete this one to make it anew."
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not path.match(LEFTOVERS) for path in out.iterdir())):
         raise EchocycleError(f"{out} is not empty and holds no phantom. Choose a new folder.")
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from echocycle.data.echonet import (
 from echocycle.data.masks import MaskWriter
 from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, sha256, write_json, write_text
+from echocycle.files import read_json, sha256, sweep, write_json, write_text
 from echocycle.settings import PrepareSettings
 
 TRACE_BYTES = SIZE * SIZE // 8
@@ -92,17 +93,21 @@ def prepare_store(
 
 def _job(folder: EchonetFolder, settings: PrepareSettings) -> dict[str, Any]:
     """What must be the same for a started store to be gone on with."""
-    listing = "\n".join(
-        f"{r.name},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps},{len(r.tracings)}" for r in folder.records
-    )
+    listing = hashlib.sha256()
+    for r in folder.records:
+        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
+        for tracing in r.tracings:
+            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
     return {
         "format": FORMAT,
-        "listing": hashlib.sha256(listing.encode()).hexdigest(),
+        "listing": listing.hexdigest(),
         "settings": {key: value for key, value in asdict(settings).items() if key != "workers"},
     }
 
 
 def _reopen(path: Path, job: dict[str, Any]) -> Store:
+    if not (path / "store.json").exists():
+        raise EchocycleError(f"{path} exists and is not a frame store. Choose another folder, or delete it.")
     store = Store(path)
     if store.meta["job"] != job:
         raise EchocycleError(
@@ -240,28 +245,44 @@ class _Writer:
     def __init__(self, folder: Path, job: dict[str, Any]):
         self.folder, self.job = folder, job
         started = folder / "started.json"
+        sweep(folder)
         if not started.exists() or read_json(started) != job:
-            for file in folder.iterdir():
-                if file.is_file():
-                    file.unlink()
+            for item in folder.iterdir():
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
             write_json(started, job)
         self._journal = folder / "journal.jsonl"
-        lines = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        self.entries: list[dict[str, Any]] = [json.loads(line) for line in whole]
-        self.done = {entry["row"]["name"] for entry in self.entries}
-        if self._journal.exists():
-            os.truncate(self._journal, sum(map(len, whole)))
+        self._size("journal.jsonl")
+        lines = self._journal.read_bytes().splitlines(keepends=True)
         self.color = bool(job["settings"]["color"])
-        self.kept = [entry for entry in self.entries if "frames" in entry["row"]]
-        self.n_frames = sum(entry["row"]["frames"] for entry in self.kept)
-        self._truncate("frames.u8", self.n_frames * SIZE * SIZE * (3 if self.color else 1))
-        self._truncate("traces.bin", len(self.kept) * 2 * TRACE_BYTES)
+        self.entries: list[dict[str, Any]] = []
+        self.kept: list[dict[str, Any]] = []
+        self.n_frames = 0
+        sizes = {name: self._size(name) for name in ("frames.u8", "traces.bin")}
+        whole = 0
+        for line in lines:  # up to the first that is torn itself, or whose pixels are
+            if not line.endswith(b"\n"):
+                break
+            entry = json.loads(line)
+            frames = entry["row"].get("frames", 0)
+            ends = self._ends(len(self.kept) + bool(frames), self.n_frames + frames)
+            if any(sizes[name] < end for name, end in ends.items()):
+                break
+            whole += len(line)
+            self.n_frames += frames
+            self.entries.append(entry)
+            if frames:
+                self.kept.append(entry)
+        self.done = {entry["row"]["name"] for entry in self.entries}
+        for name, end in {**self._ends(len(self.kept), self.n_frames), "journal.jsonl": whole}.items():
+            os.truncate(folder / name, end)
 
-    def _truncate(self, name: str, length: int) -> None:
-        path = self.folder / name
-        path.touch()
-        os.truncate(path, length)
+    def _size(self, name: str) -> int:
+        (self.folder / name).touch()
+        return (self.folder / name).stat().st_size
+
+    def _ends(self, videos: int, frames: int) -> dict[str, int]:
+        """Bytes of the two large files when they hold so many videos and frames."""
+        return {"frames.u8": frames * SIZE * SIZE * (3 if self.color else 1), "traces.bin": videos * 2 * TRACE_BYTES}
 
     def add(self, decoded: _Decoded, ranks: dict[str, int]) -> None:
         """Append one video: pixels and traces first, the journal's line last."""
@@ -304,13 +325,14 @@ class _Writer:
         write_json(self.folder / "report.json", {**report_dict(folder), "findings": findings})
         if phantom:
             self._write_truth(folder.root, rows)
-        for name in ("traces.bin", "journal.jsonl", "started.json"):
+        # started.json first: without it a killed `prepare` begins anew and trusts none of the others
+        for name in ("started.json", "journal.jsonl", "traces.bin"):
             (self.folder / name).unlink()
         write_json(
             self.folder / "store.json",
             {
                 "format": FORMAT,
-                "id": hashlib.sha256(text.getvalue().encode()).hexdigest()[:12],
+                "id": hashlib.sha256(f"{text.getvalue()}{self.job['settings']}".encode()).hexdigest()[:12],
                 "source": folder.root.resolve().name,
                 "release": folder.release,
                 "phantom_version": phantom,
@@ -334,6 +356,8 @@ class _Writer:
 
     def _write_truth(self, root: Path, rows: list[dict[str, Any]]) -> None:
         """The phantom's own masks of every frame, as mask set `truth`."""
+        if (self.folder / "masks" / "truth").exists():  # whole, and from before a kill
+            return
         writer = MaskWriter(self.folder / "masks" / "truth", len(rows), {"size": SIZE, "source": "phantom"})
         for video, row in enumerate(rows):
             if writer.is_done(video):

@@ -22,6 +22,13 @@ def read_recording(path: Path, *, color: bool = False, damaged: Literal["raise",
     raise EchocycleError(f"{path} is not a recording that can be read. Supported are {SUPPORTED}.")
 
 
+def may_be_recording(path: Path) -> bool:
+    """Whether a file found in a folder is meant to be read: by its name, or by how it begins. Hidden ones are not."""
+    if path.name.startswith("."):
+        return False
+    return path.suffix.lower() in (".dcm", *VIDEO_SUFFIXES) or is_dicom(path) or _starts_like_a_video(path)
+
+
 def _starts_like_a_video(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(16)

@@ -76,7 +76,8 @@ class Store:
     def index(self) -> pd.DataFrame:
         """One row a video, with the columns of `COLUMNS`."""
         text = {"name": str, "patient": str, "file": str, "affine": str}
-        return pd.read_csv(self.path / "index.csv", dtype=text)
+        # a video may be called NA: only empty cells are missing values
+        return pd.read_csv(self.path / "index.csv", dtype=text, keep_default_na=False, na_values=[""])
 
     @cached_property
     def _frames(self) -> np.ndarray:

@@ -31,7 +31,7 @@ from echocycle.evaluation.tables import (
     write_predictions,
     write_volumes,
 )
-from echocycle.files import read_json, write_json
+from echocycle.files import read_json, sweep, write_json
 from echocycle.masks import mask_id
 from echocycle.runs import Run
 from echocycle.settings import EvaluateSettings, to_dict
@@ -46,9 +46,11 @@ def evaluate_run(run: Run, settings: EvaluateSettings, store: Store) -> Path:
     job = {"settings": _essential(settings), "store": store.meta["id"]}
     done = folder / "metrics.json"
     if done.exists() and read_json(done)["job"] == job:
+        (folder / "journal.jsonl").unlink(missing_ok=True)  # its removal is the last thing a kill can prevent
         console.print(f"{folder} is already done.")
         return folder
     folder.mkdir(exist_ok=True)
+    sweep(folder)
     device = choose_device(settings.device)
     bundle = load_bundle(run.model, device)
     videos = [int(v) for split in settings.splits for v in store.videos(split)]

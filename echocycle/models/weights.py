@@ -23,7 +23,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return dict(load_file(path))
+        try:
+            return dict(load_file(path))
+        except Exception as error:
+            raise EchocycleError(f"The weights {path} cannot be read: {error}") from error
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_)]
     multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
     allowed = [
@@ -42,7 +45,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise EchocycleError(f"The weights {path} cannot be read: {error}") from error
     if isinstance(content, dict) and "state_dict" in content:
         content = content["state_dict"]
-    state = {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
+    named = content.items() if isinstance(content, dict) else ()
+    state = {str(key).removeprefix("module."): value for key, value in named if isinstance(value, Tensor)}
     if not state:
         raise EchocycleError(f"{path} holds no named tensors; it is not a checkpoint.")
     return state

@@ -62,7 +62,9 @@ class CSSOptions:
 
     def __post_init__(self) -> None:
         require(self.weight >= 0, f"option.weight is {self.weight}; it must not be negative.")
-        require(self.clips > 0 and self.period > 0, "option.clips and option.period must be above 0.")
+        for name in ("phase_length", "search", "temperature", "period", "clips"):
+            require(getattr(self, name) > 0, f"option.{name} is {getattr(self, name)}; it must be above 0.")
+        require(self.offset >= 0, f"option.offset is {self.offset}; it must not be negative.")
         require(
             self.template >= self.phase_length + self.offset,
             "option.template must be at least phase_length + offset, or no phase fits into it.",
@@ -88,8 +90,10 @@ class Cycle(NamedTuple):
 
 
 def allowed_starts(template: int, phase_length: int, offset: int, candidates: str) -> int:
-    """How many phases p* (0-based, from 0) may be."""
-    return template - phase_length + 1 - (offset if candidates == "code" else 0)
+    """How many phases p* (0-based, from 0) may be; p* + c must be a candidate too."""
+    if candidates == "code":
+        return template - phase_length + 1 - offset
+    return min(template - phase_length + 1, template - offset)
 
 
 def css_loss(
@@ -115,11 +119,11 @@ def css_loss(
     Raises:
         ValueError: the clip is too short for the windows, or `start` is out of range.
     """
-    single = features.ndim == 2
-    clips = features[None] if single else features
-    starts = torch.as_tensor(start, device=features.device).reshape(-1).expand(len(clips))
+    batch = features.shape[:-2]
+    clips = features.reshape(-1, *features.shape[-2:])
+    starts = torch.as_tensor(start, device=features.device).expand(batch).reshape(-1)
     loss = cycle(clips, starts, phase_length, offset, template, search, temperature, candidates).loss
-    return loss[0] if single else loss
+    return loss.reshape(batch)
 
 
 def cycle(

@@ -1,0 +1,264 @@
+"""The networks at full size are torchvision's; slim ones are the same code; every method takes a step at full width."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.segmentation import deeplabv3_resnet50
+
+from echocycle import regression, segmentation
+from echocycle.bundle import Part
+from echocycle.data.clips import ClipBatch, CycleBatch, TracedBatch
+from echocycle.errors import EchocycleError
+from echocycle.method import Inputs
+from echocycle.models.regressor import (
+    NETWORKS,
+    Regressor,
+    copy_without_mask_channel,
+    init_mask_channel,
+    load_regressor_weights,
+)
+from echocycle.models.segmenter import DeepLab, UNet, build_segmenter, load_segmenter_weights
+from echocycle.models.weights import read_state
+from echocycle.settings import preset
+
+GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
+PAPER = preset("paper")
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def stirred(network: nn.Module) -> nn.Module:
+    """With running statistics that are not those of a new network."""
+    generator = torch.Generator().manual_seed(0)
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            buffer.copy_(torch.rand(buffer.shape, generator=generator) * 0.5 + 0.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("r2plus1d_18", 31_300_638), ("r3d_18", 33_166_785), ("mc3_18", 11_490_753)]
+)
+def test_regressors_are_torchvisions(name: str, count: int) -> None:
+    reference = getattr(torchvision.models.video, name)(weights=None, num_classes=1)
+    own = Regressor(name)
+    assert parameters(own) == parameters(reference) == count
+    assert [(n, p.shape) for n, p in own.state_dict().items()] == [
+        (n, p.shape) for n, p in reference.state_dict().items()
+    ]
+    stirred(reference)
+    reference.fc.bias.data.fill_(55.6)
+    own.load_state_dict(reference.state_dict())
+    clips = torch.randn(1, 3, 4, 56, 56)
+    with torch.no_grad():
+        expected = reference(clips)[:, 0]
+        torch.testing.assert_close(own.eval()(clips), expected, atol=1e-5, rtol=1e-6)
+        own.target_scale = 10.0
+        torch.testing.assert_close(own(clips), 10 * expected, atol=1e-4, rtol=1e-6)
+
+
+def test_the_segmenter_is_torchvisions() -> None:
+    reference = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=1, aux_loss=False)
+    own = DeepLab()
+    assert parameters(own) == parameters(reference) == 39_633_729
+    stirred(reference)
+    own.load_state_dict(reference.state_dict())
+    frames = torch.randn(1, 3, 112, 112)
+    with torch.no_grad():
+        expected = reference(frames)["out"][:, 0]
+        logits, features = own.eval()(frames)
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+        assert logits.shape == (1, 112, 112)
+        assert features.shape == (1, 2048, 14, 14)  # of layer 4, which the cyclical loss compares
+        torch.testing.assert_close(features, reference.backbone(frames)["out"], atol=1e-5, rtol=1e-5)
+
+
+def test_stems() -> None:
+    with torch.device("meta"):
+        assert tuple(Regressor(channels=4).stem[0].weight.shape) == (45, 4, 1, 7, 7)
+        assert tuple(Regressor(channels=3).stem[0].weight.shape) == (45, 3, 1, 7, 7)
+        assert tuple(Regressor(channels=3).stem[3].weight.shape) == (64, 45, 3, 1, 1)
+        for name in ("r3d_18", "mc3_18"):
+            assert tuple(Regressor(name, channels=4).stem[0].weight.shape) == (64, 4, 3, 7, 7)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_slim_regressors_are_the_same_code(name: str) -> None:
+    torch.manual_seed(0)
+    slim = Regressor(name, (4, 8, 12, 16), channels=4)
+    kinds = [type(module).__name__ for module in slim.modules()]
+    with torch.device("meta"):
+        assert kinds == [type(module).__name__ for module in Regressor(name).modules()]
+    answer = slim(torch.randn(2, 4, 8, 32, 32))
+    assert answer.shape == (2,)
+    answer.sum().backward()
+    assert all(p.grad is not None for p in slim.parameters())
+
+
+@pytest.mark.parametrize("size", [16, 56, 112])
+def test_unet(size: int) -> None:
+    torch.manual_seed(0)
+    network = UNet(4)
+    logits, features = network(torch.randn(2, 3, size, size))
+    assert logits.shape == (2, size, size)
+    assert features.shape == (2, 32, size // 8, size // 8)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_unknown_networks_are_named() -> None:
+    with pytest.raises(EchocycleError, match=r"no regressor 'r2d'.*r2plus1d_18"):
+        Regressor("r2d")
+    with pytest.raises(EchocycleError, match=r"no segmenter 'net'.*unet"):
+        build_segmenter("net")
+
+
+# ------------------------------------------------------------------------------------------------- weights
+
+
+def test_weights_of_a_file(tmp_path: Path) -> None:
+    """A Kinetics-like file of 400 classes fills all but `fc`; its stem is widened and narrowed as needed."""
+    torch.manual_seed(0)
+    given = torchvision.models.video.r3d_18(weights=None, num_classes=400).state_dict()
+    torch.save({"state_dict": {f"module.{name}": value for name, value in given.items()}}, tmp_path / "kinetics.pt")
+    teacher = Regressor("r3d_18", channels=4)
+    bias, mask = teacher.fc.bias.detach().clone(), teacher.stem[0].weight[:, 3:].detach().clone()
+    load_regressor_weights(teacher, "r3d_18", str(tmp_path / "kinetics.pt"))
+    assert torch.equal(teacher.stem[0].weight[:, :3], given["stem.0.weight"])
+    assert torch.equal(teacher.stem[0].weight[:, 3:], mask)
+    assert torch.equal(teacher.layer4[1].conv2[0].weight, given["layer4.1.conv2.0.weight"])
+    assert torch.equal(teacher.fc.bias, bias)
+
+    torch.save(teacher.state_dict(), tmp_path / "teacher.pt")
+    student = Regressor("r3d_18")
+    load_regressor_weights(student, "r3d_18", str(tmp_path / "teacher.pt"))
+    assert torch.equal(student.stem[0].weight, given["stem.0.weight"])
+    assert torch.equal(student.fc.bias, bias)
+    with pytest.raises(EchocycleError, match=r"do not fit.*widths"):
+        load_regressor_weights(Regressor("r3d_18", (8, 8, 8, 8)), "r3d_18", str(tmp_path / "teacher.pt"))
+
+
+def test_weights_of_a_backbone_or_a_whole_segmenter(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = torchvision.models.resnet50(weights=None).state_dict()
+    torch.save(backbone, tmp_path / "resnet.pth")
+    network = DeepLab()
+    head = network.classifier[4].weight.detach().clone()
+    load_segmenter_weights(network, str(tmp_path / "resnet.pth"))
+    assert torch.equal(network.backbone.layer4[2].conv3.weight, backbone["layer4.2.conv3.weight"])
+    assert torch.equal(network.classifier[4].weight, head)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "whole.pt")
+    other = DeepLab()
+    load_segmenter_weights(other, str(tmp_path / "whole.pt"))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+    with pytest.raises(EchocycleError, match="deeplabv3_resnet50 only"):
+        load_segmenter_weights(UNet(2), "imagenet")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (marker,)
+
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "extra": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(EchocycleError, match="cannot be read"):
+        read_state(tmp_path / "evil.pt")
+    assert not marker.exists()
+    with pytest.raises(EchocycleError, match="not a file"):
+        read_state(tmp_path / "absent.pt")
+
+
+def test_copy_without_mask_channel() -> None:
+    torch.manual_seed(0)
+    teacher, student = Regressor(widths=(4, 8, 8, 8), channels=4), Regressor(widths=(4, 8, 8, 8))
+    init_mask_channel(teacher)
+    kept = teacher.stem[0].weight.detach().clone()
+    copy_without_mask_channel(teacher, student)
+    assert torch.equal(student.stem[0].weight, kept[:, :3])
+    with torch.no_grad():
+        student.stem[0].weight.zero_()
+    assert torch.equal(teacher.stem[0].weight, kept)  # a copy, not a view
+
+
+# ----------------------------------------------------------------------- one step of every method, full width
+
+
+def clips(count: int, *, masks: bool, labels: bool) -> ClipBatch:
+    """Clips of 4 frames of 56 pixels."""
+    generator = torch.Generator().manual_seed(count)
+    video = torch.randint(0, 256, (count, 4, 56, 56), generator=generator, dtype=torch.uint8)
+    mask = torch.randint(0, 256, (count, 4, 56, 56), generator=generator, dtype=torch.uint8)
+    return ClipBatch(
+        video,
+        mask if masks else None,
+        torch.full((count,), 4),
+        torch.full((count, 2), 3),
+        torch.linspace(40, 60, count) if labels else None,
+        torch.arange(count),
+    )
+
+
+def step(method: Any, batches: dict[str, Any]) -> dict[str, float]:
+    """One optimiser step as the loop does it; every loss is finite and the networks have moved."""
+    method.train()
+    optimiser = method.optimiser(method.settings.optimiser)
+    before = [p.detach().clone() for group in optimiser.param_groups for p in group["params"]]
+    result = method(batches, 0)
+    torch.stack(list(result.losses.values())).sum().backward()
+    optimiser.step()
+    after = [p for group in optimiser.param_groups for p in group["params"]]
+    moved = sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert moved > 0.9 * len(after)
+    assert all(torch.isfinite(p).all() for p in after)
+    return {name: value.item() for name, value in result.losses.items()}
+
+
+@pytest.mark.parametrize("name", list(regression.METHODS))
+def test_a_full_width_step_of_each_regression(name: str) -> None:
+    """The paper's settings but for fewer and smaller clips and no downloaded weights."""
+    torch.manual_seed(0)
+    settings = replace(PAPER.regression(name), weights="none", batch=2, frames=4, size=56)
+    inputs = GREY
+    kind = regression.METHODS[name]
+    if kind.needs_teacher:
+        teacher = Regressor(channels=4)
+        spec = regression.METHODS["teacher"](replace(settings, method="teacher"), None, GREY).spec  # type: ignore[call-arg]
+        inputs = replace(GREY, teacher=Part(spec, teacher))
+    method = kind(settings, kind.Options(), inputs)  # type: ignore[call-arg]
+    assert settings.optimiser.name == "sgd"
+    assert method.regressor.fc.in_features == 512  # type: ignore[union-attr]
+    batches: dict[str, Any] = {"labelled": clips(2, masks=name == "teacher", labels=True)}
+    if name == "student":
+        batches["unlabelled"] = clips(2, masks=True, labels=False)
+    losses = step(method, batches)
+    assert all(0 < value < 1e5 for value in losses.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(segmentation.METHODS))
+def test_a_full_width_step_of_each_segmentation(name: str) -> None:
+    """The paper's settings but for batches of two frames of 56 pixels and a cycle of 6."""
+    torch.manual_seed(0)
+    settings = replace(PAPER.segment, method=name, weights="none", batch=2, size=56)
+    kind = segmentation.METHODS[name]
+    options = {"template": 3, "search": 2, "phase_length": 1, "offset": 1} if name == "css" else {}
+    method: Any = kind(settings, kind.Options(**options), GREY)  # type: ignore[call-arg]
+    assert isinstance(method.segmenter, DeepLab)
+    frames = torch.randint(0, 256, (2, 2, 56, 56), dtype=torch.uint8)
+    batches: dict[str, Any] = {
+        "labelled": TracedBatch(frames, (frames > 127).byte(), torch.zeros(2, 2, 4), torch.arange(2))
+    }
+    if name == "css":
+        video = torch.randint(0, 256, (1, 6, 56, 56), dtype=torch.uint8)
+        batches["cycles"] = CycleBatch(video, torch.tensor([0]), torch.tensor([0]))
+    losses = step(method, batches)
+    assert losses["segmentation"] > 100  # a sum over pixels, not a mean

@@ -1,0 +1,336 @@
+"""A trained model comes back as it was, and weights from elsewhere are read without running code from them."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet50
+from torchvision.models.segmentation import deeplabv3_resnet50
+from torchvision.models.video import mc3_18, r2plus1d_18, r3d_18
+
+from echocycle.bundle import (
+    Bundle,
+    Part,
+    RegressorSpec,
+    SegmenterSpec,
+    choose_device,
+    load_bundle,
+    save_bundle,
+)
+from echocycle.cli import main
+from echocycle.errors import EchocycleError
+from echocycle.models.regressor import NETWORKS, Regressor, load_regressor_weights
+from echocycle.models.segmenter import DeepLab, build_segmenter, load_segmenter_weights
+from echocycle.models.weights import read_state
+
+WIDTHS = (4, 8, 8, 8)
+
+
+def regressor_part(channels: int = 3, network: str = "r2plus1d_18") -> Part:
+    spec = RegressorSpec(network, WIDTHS, channels, 10.0, 16, 8, 2, (30.0,), (50.0,), False)
+    return Part(spec, spec.build())
+
+
+def segmenter_part() -> Part:
+    spec = SegmenterSpec("unet", 4, 16, (30.0,), (50.0,), False)
+    return Part(spec, spec.build())
+
+
+def trained(part: Part) -> Part:
+    """With running statistics that are not those of a fresh network."""
+    torch.manual_seed(0)
+    for value in part.network.state_dict().values():
+        if value.is_floating_point():
+            value += 0.1 * torch.rand_like(value)
+    return part
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    made = Bundle(
+        trained(segmenter_part()),
+        trained(regressor_part(4)),
+        {"run": "r1", "method": "teacher"},
+        {"ranges": {"fps": [1.0, 2.0]}},
+    )
+    save_bundle(made, tmp_path / "run" / "model")
+    return made
+
+
+# ------------------------------------------------------------------------------------------------- round trip
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_loaded_regressor_gives_the_same_ef(tmp_path: Path, network: str, channels: int) -> None:
+    part = trained(regressor_part(channels, network))
+    save_bundle(Bundle(regressor=part), tmp_path)
+    loaded = load_bundle(tmp_path).regressor
+    assert loaded is not None
+    assert loaded.spec == part.spec
+    clips = torch.randn(2, channels, 8, 16, 16)
+    with torch.no_grad():
+        expected = part.network.eval()(clips)
+    assert torch.equal(loaded.network(clips), expected)
+    assert expected.shape == (2,)
+    assert not loaded.network.training
+    assert not any(p.requires_grad for p in loaded.network.parameters())
+
+
+def test_a_loaded_bundle_is_the_same(bundle: Bundle, tmp_path: Path) -> None:
+    for path in (tmp_path / "run", tmp_path / "run" / "model"):
+        loaded = load_bundle(path)
+        assert loaded.id == bundle.id
+        assert (loaded.provenance, loaded.reference) == (bundle.provenance, bundle.reference)
+        assert loaded.segmenter is not None
+        assert bundle.segmenter is not None
+        frames = torch.randint(0, 255, (2, 112, 112), dtype=torch.uint8)
+        logits = [
+            part.to(torch.device("cpu")).network(part.preprocess.frames(frames)).logits
+            for part in (bundle.segmenter, loaded.segmenter)
+        ]
+        assert torch.equal(*logits)
+    assert sorted(p.name for p in (tmp_path / "run" / "model").iterdir()) == [
+        "regressor.safetensors", "segmenter.safetensors", "settings.json",
+    ]  # fmt: skip
+
+
+def test_equal_weights_have_an_equal_id(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "again")
+    assert load_bundle(tmp_path / "again").id == load_bundle(tmp_path / "run").id
+    other = trained(regressor_part(4))
+    other.network.set_bias(50.0)
+    save_bundle(Bundle(bundle.segmenter, other), tmp_path / "other")
+    assert load_bundle(tmp_path / "other").id != bundle.id
+
+
+# --------------------------------------------------------------------------------------------------- refusals
+
+
+def test_changed_weights_are_refused(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run" / "model" / "regressor.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(EchocycleError, match="SHA-256 differs"):
+        load_bundle(tmp_path / "run")
+    assert main(["info", str(tmp_path / "run")]) == 2
+    assert "Copy the bundle again" in capsys.readouterr().err
+    file.unlink()
+    with pytest.raises(EchocycleError, match="is incomplete"):
+        load_bundle(tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["{torn", '{"format": 99}', "{}"])
+def test_another_or_torn_description_is_refused(bundle: Bundle, tmp_path: Path, content: str) -> None:
+    (tmp_path / "run" / "model" / "settings.json").write_text(content)
+    with pytest.raises(EchocycleError, match="not readable JSON|of format"):
+        load_bundle(tmp_path / "run")
+
+
+def test_a_setting_of_a_part_that_is_not_known_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "model" / "settings.json"
+    content = json.loads(path.read_text())
+    content["parts"]["regressor"]["spec"]["depth"] = 3
+    path.write_text(json.dumps(content))
+    with pytest.raises(EchocycleError, match="depth"):
+        load_bundle(tmp_path / "run")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EchocycleError, match="holds no trained model"):
+        load_bundle(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == choose_device("cpu").type == "cpu"
+    with pytest.raises(EchocycleError, match="--device cpu"):
+        choose_device("cuda")
+
+
+# ------------------------------------------------------------------------------------- weights from elsewhere
+
+
+def public_checkpoint(state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What EchoNet's, the paper's and AdaCon's code save: DataParallel names and NumPy objects."""
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-4, momentum=0.9)
+    return {
+        "epoch": 12,
+        "state_dict": {f"module.{name}": value for name, value in state.items()},
+        "period": 2,
+        "frames": 32,
+        "best_loss": np.float64(31.5),
+        "loss": np.float32(30.5),
+        "r2": np.float64(0.8),
+        "opt_dict": optimiser.state_dict(),
+        "scheduler_dict": torch.optim.lr_scheduler.StepLR(optimiser, 15).state_dict(),
+        "np_rndstate": np.random.RandomState(0).get_state(),
+        "trch_rndstate": torch.get_rng_state(),
+        "counts": np.arange(3),
+        "flag": np.bool_(True),
+    }
+
+
+@pytest.mark.parametrize("old_numpy", [False, True])
+def test_public_checkpoints_are_read(tmp_path: Path, old_numpy: bool) -> None:
+    """NumPy 1 wrote `numpy.core`, NumPy 2 writes `numpy._core`; both are let through, and nothing else is."""
+    network = Regressor("r2plus1d_18", WIDTHS)
+    state = network.state_dict()
+    path = tmp_path / "best.pt"
+    torch.save(public_checkpoint(state), path)
+    if old_numpy:
+        import zipfile
+
+        with zipfile.ZipFile(path) as archive:
+            entries = {item.filename: archive.read(item) for item in archive.infolist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in entries.items():
+                if name.endswith("data.pkl"):
+                    assert b"numpy._core" in content
+                    content = content.replace(b"numpy._core", b"numpy.core")
+                archive.writestr(name, content)
+    found = read_state(path)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    fresh = Regressor("r2plus1d_18", WIDTHS)
+    load_regressor_weights(fresh, "r2plus1d_18", str(path))
+    assert torch.equal(fresh.fc.weight, network.fc.weight)
+
+
+class _Payload:
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_malicious_pickle_is_refused(tmp_path: Path, plain: bool) -> None:
+    mark, path = tmp_path / "harm", tmp_path / "bad.pt"
+    content = {"state_dict": {"module.x": torch.zeros(1)}, "epoch": _Payload(mark)}
+    if plain:
+        path.write_bytes(pickle.dumps(content["epoch"]))
+    else:
+        torch.save(content, path)
+    with pytest.raises(EchocycleError, match="cannot be read"):
+        read_state(path)
+    assert not mark.exists()
+
+
+def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EchocycleError, match="are not a file"):
+        read_state(tmp_path / "none.pt")
+    for name, content in (("list.pt", [torch.zeros(1)]), ("tensor.pt", torch.zeros(1)), ("none.pt", {"epoch": 3})):
+        torch.save(content, tmp_path / name)
+        with pytest.raises(EchocycleError, match="not a checkpoint"):
+            read_state(tmp_path / name)
+    for name in ("torn.safetensors", "torn.pt"):
+        (tmp_path / name).write_bytes(b"torn")
+        with pytest.raises(EchocycleError, match="cannot be read"):
+            read_state(tmp_path / name)
+
+
+def test_a_bundles_own_file_can_be_started_from(tmp_path: Path) -> None:
+    part = trained(regressor_part())
+    save_bundle(Bundle(regressor=part), tmp_path)
+    fresh = Regressor("r2plus1d_18", WIDTHS)
+    load_regressor_weights(fresh, "r2plus1d_18", str(tmp_path / "regressor.safetensors"))
+    for name, value in part.network.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def test_stems_of_three_and_four_channels_are_converted(tmp_path: Path) -> None:
+    three, four = Regressor("r2plus1d_18", WIDTHS), Regressor("r2plus1d_18", WIDTHS, channels=4)
+    torch.save(three.state_dict(), tmp_path / "three.pt")
+    torch.save(four.state_dict(), tmp_path / "four.pt")
+    stem = four.stem[0].weight.detach().clone()
+    load_regressor_weights(four, "r2plus1d_18", str(tmp_path / "three.pt"))
+    assert torch.equal(four.stem[0].weight[:, :3], three.stem[0].weight)
+    assert torch.equal(four.stem[0].weight[:, 3:], stem[:, 3:])
+    load_regressor_weights(three, "r2plus1d_18", str(tmp_path / "four.pt"))
+    assert torch.equal(three.stem[0].weight, stem[:, :3])
+    with pytest.raises(EchocycleError, match="Check `network` and `widths`"):
+        load_regressor_weights(Regressor("r3d_18", WIDTHS), "r3d_18", str(tmp_path / "three.pt"))
+    with pytest.raises(EchocycleError, match="do not fit"):
+        load_regressor_weights(Regressor("r2plus1d_18", (4, 8, 8, 16)), "r2plus1d_18", str(tmp_path / "three.pt"))
+
+
+@pytest.mark.parametrize("make", [r2plus1d_18, r3d_18, mc3_18])
+def test_torchvisions_video_networks_fit_name_for_name(make: Any) -> None:
+    """At full width; counted on tensors without content."""
+    with torch.device("meta"):
+        theirs, ours = make(weights=None), Regressor(make.__name__)
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
+    different = [name for name, value in ours.state_dict().items() if value.shape != shapes[name]]
+    assert different == ["fc.weight", "fc.bias"]
+
+
+def test_torchvisions_weights_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = mc3_18(weights=None).state_dict()
+    monkeypatch.setattr("echocycle.models.regressor.torchvision_state", lambda found, setting: dict(theirs))
+    ours = Regressor("mc3_18", channels=4)
+    load_regressor_weights(ours, "mc3_18", "kinetics")
+    for name, value in ours.state_dict().items():
+        if name == "stem.0.weight":
+            assert torch.equal(value[:, :3], theirs[name])
+        elif not name.startswith("fc."):
+            assert torch.equal(value, theirs[name]), name
+
+
+def test_segmenters_take_whole_checkpoints_and_backbones(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        theirs, ours = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=1, aux_loss=False), DeepLab()
+        backbone = resnet50(weights=None)
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    trunk = {name: value.shape for name, value in backbone.state_dict().items() if not name.startswith("fc.")}
+    assert {name: value.shape for name, value in ours.backbone.state_dict().items()} == trunk
+    small = build_segmenter("unet", 4)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in small.state_dict().items()}}, tmp_path / "unet.pt")
+    other = build_segmenter("unet", 4)
+    load_segmenter_weights(other, str(tmp_path / "unet.pt"))
+    assert all(torch.equal(a, b) for a, b in zip(small.parameters(), other.parameters(), strict=True))
+    with pytest.raises(EchocycleError, match="fits deeplabv3_resnet50 only"):
+        load_segmenter_weights(other, "imagenet")
+    with pytest.raises(EchocycleError, match="do not fit"):
+        load_segmenter_weights(build_segmenter("unet", 8), str(tmp_path / "unet.pt"))
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import urllib.error
+
+    def offline(*args: Any, **named: Any) -> Any:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(EchocycleError) as caught:
+        load_regressor_weights(Regressor("mc3_18", WIDTHS), "mc3_18", "kinetics")
+    message = str(caught.value)
+    assert "kinetics" in message
+    assert "mc3_18-a90a0ba3.pth" in message
+    assert str(tmp_path) in message
+    assert "--weights none" in message
+
+
+def test_unknown_networks_are_refused() -> None:
+    with pytest.raises(EchocycleError, match="choose one of r2plus1d_18, r3d_18, mc3_18"):
+        Regressor("resnet")
+    with pytest.raises(EchocycleError, match="choose one of deeplabv3_resnet50, unet"):
+        build_segmenter("fcn")
+
+
+def test_info_describes_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tmp_path / "run"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["id"] == bundle.id
+    assert facts["provenance"]["run"] == "r1"
+    assert facts["parts"]["regressor"]["channels"] == 4
+    assert facts["parts"]["segmenter"]["network"] == "unet"
