@@ -18,7 +18,7 @@ from cyclopts.config import Env
 
 from echocycle import __version__
 from echocycle.console import console, quiet_libraries
-from echocycle.data.phantom_patient import PhantomSettings
+from echocycle.data.phantom_settings import PhantomSettings
 from echocycle.errors import EchocycleError
 from echocycle.settings import (
     EvaluateSettings,

@@ -236,7 +236,12 @@ def results_table(results: dict[str, Any]) -> Table:
         table.add_row(f"Dice: {label}", f"{found['overall']['pooled']:.3f}", f"ED and ES{every}", "", "")
     for name, label in {"naive": "naive (mean EF)", **METHODS, "discs": "discs on CSS masks"}.items():
         found = results["ef"][name]
-        table.add_row(f"MAE: {label}", *_cells(found["mae"]), *_cells(found["r2"]))
+        if found.get("not_measured"):
+            label += f", {found['videos']} of {found['videos'] + found['not_measured']} videos"
+        if "mae" in found:
+            table.add_row(f"MAE: {label}", *_cells(found["mae"]), *_cells(found["r2"]))
+        else:  # fewer than two videos could be measured
+            table.add_row(f"MAE: {label}", "none", "", "", "")
     table.add_row("MAE: student minus video only", *_cells(results["student_minus_video_only"]), "", "")
     ef = results["real_clip_ef"]
     table.add_row("EF of the real DICOM clip", f"{ef:.1f} %" if ef is not None else "none", "no meaning: trained")
@@ -252,7 +257,8 @@ def _cells(interval: dict[str, float]) -> tuple[str, str]:
 def beats_naive(results: dict[str, Any]) -> dict[str, bool]:
     """Whether each learned row's whole MAE interval lies below the naive row's value."""
     naive = results["ef"]["naive"]["mae"]["value"]
-    return {name: bool(np.less(results["ef"][name]["mae"]["high"], naive)) for name in (*METHODS, "discs")}
+    found = {name: results["ef"][name].get("mae", {"high": np.inf}) for name in (*METHODS, "discs")}
+    return {name: bool(mae["high"] < naive) for name, mae in found.items()}
 
 
 def load_results(out: Path) -> dict[str, Any]:

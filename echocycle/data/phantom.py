@@ -28,14 +28,8 @@ from numpy.typing import NDArray
 import echocycle
 from echocycle.data.phantom_heart import SIZE, Plan, plan_clip
 from echocycle.data.phantom_look import render
-from echocycle.data.phantom_patient import (
-    PHANTOM_VERSION,
-    Look,
-    Patient,
-    PhantomSettings,
-    draw_patient,
-    stream,
-)
+from echocycle.data.phantom_patient import Patient, draw_patient, stream
+from echocycle.data.phantom_settings import PHANTOM_VERSION, Look, PhantomSettings
 from echocycle.errors import EchocycleError
 from echocycle.files import LEFTOVERS, read_json, replacing, sweep, write_json, write_text
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from echocycle.data.phantom_patient import Look, Patient, PhantomSettings, draw_patient, normal_score, stream
+from echocycle.data.phantom_patient import Patient, draw_patient, normal_score, stream
+from echocycle.data.phantom_settings import Look, PhantomSettings
 from echocycle.errors import EchocycleError
 
 SIZE = 112  # pixels, height and width of the frame

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echocycle.data.phantom_heart import SIZE, STEPS, Heart, Plan
-from echocycle.data.phantom_patient import Look
+from echocycle.data.phantom_settings import Look
 
 Floats = NDArray[np.float32]
 Take = Callable[[int, int], NDArray[np.complex64]]
