@@ -145,11 +145,12 @@ def documented(kind: type) -> list[str]:
     """Names of fields with a sentence under them."""
     import ast
     import inspect
+    import itertools
 
     body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
     return [
         a.target.id  # type: ignore[attr-defined]
-        for a, b in zip(body, body[1:], strict=False)
+        for a, b in itertools.pairwise(body)
         if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant)
     ]
 

@@ -100,7 +100,7 @@ def cut_clip(data: TrainingData, video: int, start: int, frames: int, period: in
 
 @dataclass(frozen=True)
 class ClipSampler:
-    """Random clips for regression (dossier of the paper: 32 frames at period 2, pad and crop in training)."""
+    """Random clips for regression (the paper: 32 frames at period 2, pad and crop in training)."""
 
     frames: int = 32
     period: int = 2

@@ -82,13 +82,13 @@ def _pack(mask: np.ndarray) -> bytes:
         return b""
     box = np.array([rows[0], rows[-1] + 1, columns[0], columns[-1] + 1], "<u2")
     inside = np.ascontiguousarray(mask[box[0] : box[1], box[2] : box[3]])
-    return box.tobytes() + zlib.compress(inside, 6)
+    return box.tobytes() + zlib.compress(inside.data, 6)
 
 
 def _unpack(packed: np.ndarray, into: np.ndarray) -> None:
     """Write a packed mask into a mask of zeros."""
     top, bottom, left, right = packed[:8].view("<u2")
-    pixels = np.frombuffer(zlib.decompress(packed[8:]), np.uint8)
+    pixels = np.frombuffer(zlib.decompress(packed[8:].data), np.uint8)
     into[top:bottom, left:right] = pixels.reshape(bottom - top, right - left)
 
 

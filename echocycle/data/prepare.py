@@ -133,7 +133,7 @@ def decode_findings(
     folder: EchonetFolder, settings: PrepareSettings, *, progress: Callable[[int, int], None] | None = None
 ) -> list[dict[str, Any]]:
     """What reading every video of a folder would report, without keeping a frame."""
-    found = []
+    found: list[dict[str, Any]] = []
     for number, decoded in enumerate(_decode_all(list(folder.records), settings), 1):
         found += decoded.findings
         if progress:

@@ -20,7 +20,7 @@ from echocycle.data.labels import TrainingData
 from echocycle.method import Inputs, Method, StepResult, Validation
 from echocycle.models.preprocess import Preprocess, resize
 from echocycle.models.segmenter import load_segmenter_weights
-from echocycle.settings import SegmentSettings
+from echocycle.settings import SegmentSettings, require
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class SupervisedSegmentation(Method):
 
     def __init__(self, settings: SegmentSettings, options: Any, inputs: Inputs):
         super().__init__()
+        require(
+            settings.batch > 1 or settings.network != "deeplabv3_resnet50",
+            "batch must be at least 2 for deeplabv3_resnet50: its pooled branch cannot be normalised over one frame.",
+        )
         self.settings, self.options = settings, options
         self.spec = SegmenterSpec(
             settings.network, settings.width, settings.size, inputs.mean, inputs.std, inputs.color

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from echocycle.data.clips import StepData, TracedBatch, TracedFrameSampler, passes
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
-from echocycle.errors import UnlabelledAnnotationError
+from echocycle.errors import EchocycleError, UnlabelledAnnotationError
 from echocycle.method import Inputs
 from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation, segmentation_loss, warp
 from echocycle.settings import LabelSettings, SegmentSettings
@@ -179,3 +179,10 @@ def test_score_is_loss_and_dice() -> None:
     found, true = logits > 0, batch.masks.numpy() > 0
     dice = 2 * (found & true).sum() / (found.sum() + true.sum())
     assert score["dice"] == (pytest.approx(3 * dice), 3)
+
+
+def test_one_frame_is_no_batch_for_deeplab() -> None:
+    """Its pooled branch has one value a channel then, which batch normalisation refuses far down the stack."""
+    with pytest.raises(EchocycleError, match="at least 2"):
+        made(network="deeplabv3_resnet50", batch=1)
+    made(batch=1).train()({"labelled": traced(1)}, 0)
