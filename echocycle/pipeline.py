@@ -15,14 +15,15 @@ from echocycle import stages
 from echocycle.console import console, output
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
-from echocycle.settings import PrepareSettings, Preset, preset, to_dict
+from echocycle.settings import Preset, preset, to_dict
 
 
 class _Clock:
-    """Seconds per stage; a stage that was done before takes next to none."""
+    """Seconds per stage, kept beside the results, so that going on does not forget them."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.seconds: dict[str, float] = read_json(file) if file.exists() else {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -30,7 +31,9 @@ class _Clock:
         console.rule(name, align="left")
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        # a stage that was done before takes next to none: what it took then is what it takes
+        self.seconds[name] = max(round(time.perf_counter() - start, 1), self.seconds.get(name, 0.0))
+        write_json(self._file, self.seconds)
 
     def table(self) -> Table:
         """The seconds, as a table."""
@@ -53,9 +56,10 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
     Returns:
         The bundle's folder: the student with its segmenter; without tracings a video-only network.
     """
-    clock, out = _Clock(), Path(out)
+    out = Path(out)
+    clock = _Clock(out / "seconds.json")
     with clock.stage("prepare"):
-        made = stages.prepare(path, store or out / "store", PrepareSettings())
+        made = stages.prepare(path, store or out / "store", chosen.prepare)
     traced = (made.index["ed_frame"] >= 0) & (made.index["split"] == "train")
     splits = tuple(split for split in ("val", "test") if (made.index["split"] == split).any())
     evaluation = replace(chosen.evaluate, splits=splits)
@@ -123,12 +127,13 @@ def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, worker
     from echocycle.data.phantom import PhantomSettings
 
     chosen = chosen or demo_preset(smoke=smoke)
-    clock, out = _Clock(), Path(out)
+    out = Path(out)
+    clock = _Clock(out / "seconds.json")
     videos, store, runs = out / "phantom", out / "store", out / "runs"
     with clock.stage("phantom"):
         stages.phantom(videos, PhantomSettings(**chosen.phantom), workers=workers)
     with clock.stage("prepare"):
-        stages.prepare(videos, store, PrepareSettings(workers=workers))
+        stages.prepare(videos, store, replace(chosen.prepare, workers=workers))
     for method in ("supervised", "css"):
         name = f"segment-{method}"
         with clock.stage(f"segment ({method})"):
@@ -158,7 +163,7 @@ def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, worker
     results |= {
         "real_clip_ef": real.ef,
         "report": str(page),
-        "seconds": {name: round(seconds, 1) for name, seconds in clock.seconds.items()},
+        "seconds": clock.seconds,
         "preset": {"segment": to_dict(chosen.segment), "regress": to_dict(chosen.regression("student"))},
     }
     write_json(out / "demo.json", results)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -221,18 +222,16 @@ def _train(
     """What all methods share: refuse what cannot work, begin or go on with the run, train, leave the bundle."""
     import torch
 
-    from echocycle.bundle import Bundle, choose_device, load_bundle, save_bundle
+    from echocycle.bundle import Bundle, choose_device, choose_precision, load_bundle, save_bundle
     from echocycle.data.likeness import reference
     from echocycle.memory import check_fits
     from echocycle.train import fit
 
+    # The run keeps every setting of its method, given or not, under its own name.
+    settings = replace(settings, option={name: str(value) for name, value in to_dict(options).items()})
     loop = settings.loop
     device = choose_device(loop.device)
-    if loop.precision == "bf16" and device.type == "cpu" and stage == "regress":
-        raise EchocycleError(
-            "loop.precision bf16 is refused on the CPU: PyTorch's bf16 gradients of 3x1x1 convolutions are wrong "
-            "there (infinite or NaN). Use --loop.precision 32."
-        )
+    precision = choose_precision(loop.precision, device, safe_on_cpu=settings.network not in ("r3d_18", "mc3_18"))
     torch.manual_seed(loop.seed)
     method = kind(settings, options, inputs)  # type: ignore[call-arg]
     if method.reads_unlabelled_annotation and not settings.labels.allow_unlabelled_annotation:
@@ -245,6 +244,7 @@ def _train(
     facts = {
         "data": data.store.provenance(),
         "budget": _true_budget(data, helpers or []),
+        "precision": precision,
         "reads_unlabelled_annotation": method.reads_unlabelled_annotation,
         "helpers": {path.resolve().name: load_bundle(path).id for path in helpers or []},
     }
@@ -267,7 +267,14 @@ def _train(
         parts = {**({"segmenter": segmenter} if segmenter else {}), **method.parts()}
         save_bundle(Bundle(**parts, provenance=provenance, reference=likeness), run.model)
 
-    result = fit(method, data.view, run, loop=loop, optimiser=settings.optimiser, save_best=save_best)
+    result = fit(
+        method,
+        data.view,
+        run,
+        loop=replace(loop, precision=precision),
+        optimiser=settings.optimiser,
+        save_best=save_best,
+    )
     run.finish({"steps": result.steps, "best_step": result.best_step, result.metric: result.best_value})
     console.print(
         f"{run.id}: {result.steps} steps; best {result.metric} {result.best_value:.4g} at step {result.best_step}."

@@ -48,7 +48,7 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int, steps_per_
     if settings.schedule == "step":
         return settings.lr * settings.gamma ** (step // steps_per_epoch // settings.step_epochs)
     if settings.schedule == "one-cycle":
-        rise = max(1, steps // 4)
+        rise = max(1, steps // 10)
         if step < rise:
             return settings.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2)
         return settings.lr * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2

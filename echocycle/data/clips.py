@@ -5,7 +5,7 @@ again sees what it would have seen, whatever the number of worker processes.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ class ClipBatch(NamedTuple):
     """float32 (batch,) percent; None for clips without a label."""
     index: Tensor
     """int64 (batch,): row of the store's index."""
+    warp: Tensor | None = None
+    """float32 (batch, 4): turn (radians), log scale, row and column shift (share of the frame) of each clip, for
+    augmentation; None without."""
+
+
+WARP = np.array([0.26, 0.15, 0.08, 0.08], np.float32)
+"""Largest turn (15 degrees), log scale (15 %), row and column shift (8 % of the frame) of an augmented sample."""
 
 
 class TracedBatch(NamedTuple):
@@ -58,6 +65,7 @@ class CycleBatch(NamedTuple):
     """int64 (batch,): row of the store's index."""
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Cuts one sample from a video, and stacks samples to a batch."""
 
@@ -110,6 +118,8 @@ class ClipSampler:
     labels: bool = True
     traced_frame: bool = False
     """The clip's grid must contain the traced ED or ES frame, drawn at random (the public code's rule)."""
+    augment: bool = False
+    """Draw a turn, scale and shift for each clip, frames and mask alike."""
 
     def usable(self, data: TrainingData, video: int) -> bool:
         """Every video can give a clip; a short one is filled with zeros."""
@@ -131,7 +141,8 @@ class ClipSampler:
             mask[:valid] = found
         crop = rng.integers(2 * self.pad, size=2) if self.pad else np.zeros(2, np.int64)
         ef = np.float32(data.ef(video)) if self.labels else None
-        return ClipBatch(clip, mask, valid, crop, ef, video)  # type: ignore[arg-type]
+        warp = rng.uniform(-1, 1, 4).astype(np.float32) * WARP if self.augment else None
+        return ClipBatch(clip, mask, valid, crop, ef, video, warp)  # type: ignore[arg-type]
 
     def _start_on_traced(self, data: TrainingData, video: int, n_frames: int, rng: np.random.Generator) -> int:
         frame = data.traced_frames(video)[int(rng.integers(2))]
@@ -144,7 +155,7 @@ class ClipSampler:
 
     def stack(self, samples: list[ClipBatch]) -> ClipBatch:
         """A batch of clips."""
-        video, mask, valid, crop, ef, index = zip(*samples, strict=True)
+        video, mask, valid, crop, ef, index, warp = zip(*samples, strict=True)
         return ClipBatch(
             torch.from_numpy(np.stack(video)),
             torch.from_numpy(np.stack(mask)) if self.masks else None,
@@ -152,6 +163,7 @@ class ClipSampler:
             torch.from_numpy(np.stack(crop).astype(np.int64)),
             torch.tensor(ef, dtype=torch.float32) if self.labels else None,
             torch.tensor(index),
+            torch.from_numpy(np.stack(warp)) if self.augment else None,
         )
 
 
@@ -172,8 +184,7 @@ class TracedFrameSampler:
         frames = np.stack([whole[frame] for frame in pair])
         warp = np.zeros((2, 4), np.float32)
         if self.augment:
-            size = np.array([0.26, 0.15, 0.08, 0.08], np.float32)  # 15 degrees, 15 %, 8 % of the frame
-            warp = rng.uniform(-1, 1, (2, 4)).astype(np.float32) * size
+            warp = rng.uniform(-1, 1, (2, 4)).astype(np.float32) * WARP
         return TracedBatch(frames, data.traced_masks(video).astype(np.uint8), warp, video)  # type: ignore[arg-type]
 
     def stack(self, samples: list[TracedBatch]) -> TracedBatch:

@@ -44,6 +44,8 @@ class Preprocess(nn.Module):
             assert batch.mask is not None
             channel = resize(batch.mask.float(), self.size) / 127.5 - 1.0
             clips = torch.cat([clips, channel[:, None]], 1)
+        if batch.warp is not None:
+            clips = warp(clips.flatten(1, 2), batch.warp, "border").view_as(clips)
         if pad:
             padded = F.pad(clips, (pad, pad, pad, pad))
             clips = torch.stack(
@@ -65,3 +67,16 @@ def resize(images: Tensor, size: int) -> Tensor:
     if height > size and width > size:
         return F.interpolate(images, (size, size), mode="area")
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+
+
+def warp(images: Tensor, parameters: Tensor, padding: str) -> Tensor:
+    """Turn, scale and shift images (n, channels, height, width) by (n, 4) parameters as in `ClipBatch.warp`.
+
+    Args:
+        padding: what comes in from outside: `zeros` or the `border` pixels again.
+    """
+    turn, log_scale, row, column = parameters.unbind(-1)
+    cosine, sine = torch.cos(turn) * log_scale.exp(), torch.sin(turn) * log_scale.exp()
+    matrix = torch.stack([cosine, -sine, 2 * column, sine, cosine, 2 * row], -1).unflatten(-1, (2, 3))
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)

@@ -116,9 +116,6 @@ class Regressor(VideoResNet):
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
         self.to(memory_format=torch.channels_last_3d)  # as fast or faster wherever it was tried
 
     def forward(self, clips: Tensor) -> Tensor:

@@ -65,9 +65,10 @@ class SupervisedRegression(Method):
         self.regressor.set_bias(data.mean_ef() if bias is None else bias)
 
     def sampler(self, *, masks: bool, labels: bool = True, pad: int | None = None, **more: Any) -> ClipSampler:
-        """Training clips of this run's length, rate and crop."""
+        """Clips of this run's length and rate; for training with its crop and augmentation, else `pad` is given."""
         s = self.settings
-        return ClipSampler(s.frames, s.period, s.pad if pad is None else pad, masks, labels, **more)
+        augment = s.augment == "spatial" and pad is None
+        return ClipSampler(s.frames, s.period, s.pad if pad is None else pad, masks, labels, augment=augment, **more)
 
     def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
         s = self.settings

@@ -18,7 +18,7 @@ from echocycle.bundle import Part, SegmenterSpec
 from echocycle.data.clips import Stream, TracedBatch, TracedFrameSampler
 from echocycle.data.labels import TrainingData
 from echocycle.method import Inputs, Method, StepResult, Validation
-from echocycle.models.preprocess import Preprocess, resize
+from echocycle.models.preprocess import Preprocess, resize, warp
 from echocycle.models.segmenter import load_segmenter_weights
 from echocycle.settings import SegmentSettings, require
 
@@ -77,8 +77,8 @@ class SupervisedSegmentation(Method):
         images, masks = self._images(batch), self._targets(batch)
         if self.settings.augment == "spatial":
             images, masks = (
-                warp(images, batch.warp, "border"),
-                warp(masks[:, :, None], batch.warp, "zeros")[:, :, 0],
+                _warp_pairs(images, batch.warp, "border"),
+                _warp_pairs(masks[:, :, None], batch.warp, "zeros")[:, :, 0],
             )
         logits = torch.stack([self.segmenter(phase).logits for phase in images])
         return segmentation_loss(logits.float(), masks)
@@ -107,12 +107,7 @@ class SupervisedSegmentation(Method):
         return {"segmenter": Part(self.spec, self.segmenter)}
 
 
-def warp(images: Tensor, parameters: Tensor, padding: str) -> Tensor:
-    """Turn, scale and shift images (phases, batch, channels, height, width) by `TracedBatch.warp`."""
-    turn, log_scale, row, column = parameters.flatten(0, 1).unbind(-1)
-    cosine, sine = torch.cos(turn) * log_scale.exp(), torch.sin(turn) * log_scale.exp()
-    matrix = torch.stack([cosine, -sine, 2 * column, sine, cosine, 2 * row], -1).unflatten(-1, (2, 3))
-    flat = images.flatten(0, 1)
-    grid = F.affine_grid(matrix, list(flat.shape), align_corners=False)
-    moved = F.grid_sample(flat, grid, padding_mode=padding, align_corners=False)
+def _warp_pairs(images: Tensor, parameters: Tensor, padding: str) -> Tensor:
+    """`warp` of (phases, batch, channels, height, width)."""
+    moved = warp(images.flatten(0, 1), parameters.flatten(0, 1), padding)
     return moved.unflatten(0, images.shape[:2])

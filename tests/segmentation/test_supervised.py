@@ -13,7 +13,8 @@ from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, UnlabelledAnnotationError
 from echocycle.method import Inputs
-from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation, segmentation_loss, warp
+from echocycle.models.preprocess import warp
+from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation, segmentation_loss
 from echocycle.settings import LabelSettings, SegmentSettings
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
@@ -101,8 +102,8 @@ def centre(image: Tensor) -> tuple[float, float]:
 )
 def test_warp_moves_as_told(parameters: tuple[float, ...], expected: tuple[float, float]) -> None:
     image = square(56 - 20 - 8, 56 + 12 - 8)
-    moved = warp(image, torch.tensor([[list(map(float, parameters))]]), "zeros")
-    assert centre(moved) == pytest.approx(expected, abs=0.05)
+    moved = warp(image[0], torch.tensor([list(map(float, parameters))]), "zeros")
+    assert centre(moved[None]) == pytest.approx(expected, abs=0.05)
 
 
 class Recorder(nn.Module):
