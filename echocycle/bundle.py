@@ -18,7 +18,7 @@ from echocycle.files import read_json, replacing, sha256, write_json
 from echocycle.models.preprocess import Preprocess
 from echocycle.models.regressor import Regressor
 from echocycle.models.segmenter import build_segmenter
-from echocycle.settings import from_dict, to_dict
+from echocycle.settings import Precision, from_dict, to_dict
 
 FORMAT = 1
 
@@ -180,7 +180,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def choose_precision(name: str, device: torch.device, *, safe_on_cpu: bool) -> str:
+def choose_precision(name: Precision, device: torch.device, *, safe_on_cpu: bool) -> Precision:
     """`32`, `bf16` or `auto` as one of the first two; `auto` is bf16 where the device computes in it natively.
 
     Args:

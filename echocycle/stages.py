@@ -264,8 +264,9 @@ def _train(
     likeness = reference(data.view, data.store.phantom_version)
 
     def save_best() -> None:
-        parts = {**({"segmenter": segmenter} if segmenter else {}), **method.parts()}
-        save_bundle(Bundle(**parts, provenance=provenance, reference=likeness), run.model)
+        trained = method.parts()
+        parts = trained.get("segmenter", segmenter), trained.get("regressor")
+        save_bundle(Bundle(*parts, provenance, likeness), run.model)
 
     result = fit(
         method,

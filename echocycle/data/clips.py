@@ -29,7 +29,7 @@ class ClipBatch(NamedTuple):
     """int64 (batch, 2): row and column of the crop in the padded clip; equal to the padding for no crop."""
     ef: Tensor | None
     """float32 (batch,) percent; None for clips without a label."""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]
     """int64 (batch,): row of the store's index."""
     warp: Tensor | None = None
     """float32 (batch, 4): turn (radians), log scale, row and column shift (share of the frame) of each clip, for
@@ -50,7 +50,7 @@ class TracedBatch(NamedTuple):
     warp: Tensor
     """float32 (2, batch, 4): turn (radians), log scale, row and column shift (share of the frame), for
     augmentation; zeros without."""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]
     """int64 (batch,): row of the store's index."""
 
 
@@ -61,7 +61,7 @@ class CycleBatch(NamedTuple):
     """uint8 (batch, time, height, width[, 3])."""
     start: Tensor
     """int64 (batch,): the phase p* (0-based) whose template is looked for."""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]
     """int64 (batch,): row of the store's index."""
 
 

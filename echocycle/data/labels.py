@@ -93,8 +93,11 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
             f"No validation video with {'an EF' if needs == 'ef' else 'a tracing'}; the best epoch cannot be "
             "chosen. Give some videos the split VAL, or raise labels.validation above 0."
         )
-    parts = (np.sort(part).tolist() for part in (labelled, unlabelled, excluded, validation))
-    return LabelBudget(*map(tuple, parts), settings=settings)
+
+    def rows(part: np.ndarray) -> tuple[int, ...]:
+        return tuple(np.sort(part).tolist())
+
+    return LabelBudget(rows(labelled), rows(unlabelled), rows(excluded), rows(validation), settings)
 
 
 def _has(store: Store, needs: Literal["ef", "tracing"]) -> np.ndarray:

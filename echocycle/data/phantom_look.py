@@ -146,7 +146,7 @@ def render(plan: Plan, look: Look, quality: float, rng: np.random.Generator) -> 
         shift = motion.drift[t]
         warp = warp_to_diastole(heart, look, grid, float(motion.contraction[t]), float(shift[0]), float(shift[1]))
         amplitude = tissue[warp.table_index]
-        valve.draw(amplitude, warp, float(motion.contraction[t]), float(motion.valve[t]), per_neper)
+        valve.draw(amplitude, warp, float(motion.contraction[t]), float(motion.valve[t]), per_neper)  # type: ignore[arg-type]
         echo = amplitude * moving.next().ravel()[warp.table_index] + haze * standing.next()
         power = echo.real**2 + echo.imag**2 + np.float32(look.null_fill) * amplitude**2
         level = np.log(power + np.float32(1e-6)) * (per_neper / 2) + offset
@@ -201,7 +201,7 @@ def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, sh
     along_then = within * np.float32(heart.length / length) + np.minimum(along, 0) + below - rise * fade
 
     start_x, start_y, then_x, then_y, _ = heart.axis(0.0)
-    then_x, then_y = np.float32(then_x), np.float32(then_y)
+    then_x, then_y = np.float32(then_x), np.float32(then_y)  # type: ignore[assignment]
     x = np.float32(start_x - look.fan_apex_x) + along_then * then_x + across_then * then_y
     y = np.float32(start_y - look.fan_apex_y) + along_then * then_y - across_then * then_x
     row = (np.sqrt(x * x + y * y) * np.float32(1 / RADIAL_STEP)).astype(np.int32)

@@ -187,7 +187,10 @@ def overlay_sample(
     """Save ED and ES frames of some videos with traced and predicted masks, for the report's sheet."""
     from echocycle.files import replacing
 
-    frames, true, predicted, names = [], [], [], []
+    frames: list[np.ndarray] = []
+    true: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
+    names: list[str] = []
     index = store.index
     for video in videos:
         if index["ed_frame"][video] < 0 or len(names) >= 2 * count:

@@ -24,7 +24,8 @@ class SpatialConv(nn.Conv3d):
     def forward(self, clips: Tensor) -> Tensor:
         """(batch, channels, time, height, width), best in channels-last order: then no pixel is moved."""
         frames = clips.transpose(1, 2).flatten(0, 1)
-        frames = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], self.padding[1:])
+        padding = tuple(map(int, self.padding[1:]))
+        frames = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)  # type: ignore[arg-type]
         return frames.unflatten(0, (clips.shape[0], clips.shape[2])).transpose(1, 2)
 
 
@@ -33,7 +34,7 @@ class TemporalConv(nn.Conv3d):
 
     def forward(self, clips: Tensor) -> Tensor:
         """(batch, channels, time, height, width), best in channels-last order: then no pixel is moved."""
-        rows = F.conv2d(clips.flatten(3), self.weight.squeeze(-1), None, (self.stride[0], 1), (self.padding[0], 0))
+        rows = F.conv2d(clips.flatten(3), self.weight.squeeze(-1), None, (self.stride[0], 1), (int(self.padding[0]), 0))
         return rows.unflatten(3, clips.shape[3:])
 
 
@@ -123,25 +124,36 @@ class Regressor(VideoResNet):
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
         return super().forward(clips)[:, 0] * self.target_scale
 
+    @property
+    def first_weight(self) -> nn.Parameter:
+        """The first convolution's weights, (outputs, channels, time, height, width)."""
+        weight: nn.Parameter = self.stem[0].weight  # type: ignore[index, assignment, union-attr]
+        return weight
+
     def set_bias(self, ef: float) -> None:
         """Let the network's first answer be `ef` percent."""
         nn.init.constant_(self.fc.bias, ef / self.target_scale)
 
 
-def load_regressor_weights(network: Regressor, name: str, weights: str) -> None:
+def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[str]:
     """Fill all but `fc` (and a fourth input channel) with `kinetics`, nothing (`none`), or a local file.
 
-    A file with an `fc` of one output (an EF checkpoint) fills that too.
+    Returns:
+        Which of `fc` and `mask` (the fourth input channel) were filled too, as an EF checkpoint does.
     """
     if weights == "none":
-        return
+        return set()
     state = torchvision_state(NETWORKS[name][1], weights) if weights == "kinetics" else read_state(Path(weights))
-    stem = state.get("stem.0.weight")
+    stem, fc = state.get("stem.0.weight"), state.get("fc.weight")
+    filled = {"fc"} if fc is not None and fc.shape == network.fc.weight.shape else set()
+    if stem is not None and network.channels == 4 and stem.shape[1] == 4:
+        filled.add("mask")
     if stem is not None and network.channels == 4 and stem.shape[1] == 3:
-        state["stem.0.weight"] = torch.cat([stem, network.stem[0].weight.detach()[:, 3:]], 1)
+        state["stem.0.weight"] = torch.cat([stem, network.first_weight.detach()[:, 3:]], 1)
     if stem is not None and network.channels == 3 and stem.shape[1] == 4:
         state["stem.0.weight"] = stem[:, :3]
     load_matching(network, state, weights, optional=("fc.",))
+    return filled
 
 
 def init_mask_channel(network: Regressor, how: Literal["uniform", "zero", "mean"] = "uniform") -> None:
@@ -150,7 +162,7 @@ def init_mask_channel(network: Regressor, how: Literal["uniform", "zero", "mean"
     `uniform` over [-1, 1] is the public code's (about 20 times the scale of the others; batch normalisation absorbs
     it); `zero` starts as if there were no mask; `mean` takes the mean of the RGB weights.
     """
-    weight = network.stem[0].weight
+    weight = network.first_weight
     with torch.no_grad():
         if how == "uniform":
             nn.init.uniform_(weight[:, 3:], -1.0, 1.0)

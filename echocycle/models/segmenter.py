@@ -1,5 +1,6 @@
 """Segmentation networks: frames in, one logit a pixel and the encoder's features out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ class UNet(nn.Module):
         return SegmenterOutput(self.head(x)[:, 0], features)
 
 
-SEGMENTERS = {"deeplabv3_resnet50": lambda width: DeepLab(), "unet": UNet}
+SEGMENTERS: dict[str, Callable[[int], nn.Module]] = {"deeplabv3_resnet50": lambda width: DeepLab(), "unet": UNet}
 """Networks by name; each is made from `width`."""
 
 

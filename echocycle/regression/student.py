@@ -10,7 +10,7 @@ are declared unlabelled, and must be allowed.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class Student(SupervisedRegression):
     """Trains a video-only regressor with a teacher's help."""
 
     name = "student"
-    Options = StudentOptions
+    Options: ClassVar[type] = StudentOptions
     validation_passes = 3
     needs_masks = True
     needs_teacher = True
@@ -74,7 +74,8 @@ class Student(SupervisedRegression):
             spec.mean == inputs.mean and spec.std == inputs.std,
             "The teacher was normalised by other training videos; use the same store, and the same loop.seed.",
         )
-        self.teacher: Regressor = inputs.teacher.network.requires_grad_(False)
+        assert isinstance(inputs.teacher.network, Regressor)
+        self.teacher = inputs.teacher.network.requires_grad_(False)
         self.reads_unlabelled_annotation = options.traced_frame_in_clip == "all"
 
     def prepare_start(self, data: TrainingData) -> None:

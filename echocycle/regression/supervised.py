@@ -7,7 +7,7 @@ Where we depart from the paper: nothing by default. 45 epochs in the `paper` pre
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,7 @@ class SupervisedRegression(Method):
     """Trains a regressor on labelled clips. Others build on it: `channels` is 4 where masks are an input."""
 
     name = "supervised"
-    Options = SupervisedOptions
+    Options: ClassVar[type] = SupervisedOptions
     channels = 3
     validation_passes = 1
 
@@ -60,9 +60,10 @@ class SupervisedRegression(Method):
         self.preprocess = Preprocess(inputs.mean, inputs.std, s.size)
 
     def prepare_start(self, data: TrainingData) -> None:
-        load_regressor_weights(self.regressor, self.settings.network, self.settings.weights)
+        self.filled = load_regressor_weights(self.regressor, self.settings.network, self.settings.weights)
         bias = self.settings.fc_bias
-        self.regressor.set_bias(data.mean_ef() if bias is None else bias)
+        if "fc" not in self.filled:
+            self.regressor.set_bias(data.mean_ef() if bias is None else bias)
 
     def sampler(self, *, masks: bool, labels: bool = True, pad: int | None = None, **more: Any) -> ClipSampler:
         """Clips of this run's length and rate; for training with its crop and augmentation, else `pad` is given."""

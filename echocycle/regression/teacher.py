@@ -8,7 +8,7 @@ validation passes.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from echocycle.data.labels import TrainingData
 from echocycle.models.regressor import init_mask_channel
@@ -27,11 +27,12 @@ class Teacher(SupervisedRegression):
     """Trains a regressor on labelled clips with masks."""
 
     name = "teacher"
-    Options = TeacherOptions
+    Options: ClassVar[type] = TeacherOptions
     channels = 4
     validation_passes = 3
     needs_masks = True
 
     def prepare_start(self, data: TrainingData) -> None:
         super().prepare_start(data)
-        init_mask_channel(self.regressor, self.options.mask_channel)
+        if "mask" not in self.filled:
+            init_mask_channel(self.regressor, self.options.mask_channel)

@@ -13,7 +13,7 @@ positions squared.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -175,7 +175,7 @@ class CSS(SupervisedSegmentation):
     """Trains a segmenter on traced frames and on the cycles of any clip."""
 
     name = "css"
-    Options = CSSOptions
+    Options: ClassVar[type] = CSSOptions
 
     def __init__(self, settings: SegmentSettings, options: CSSOptions, inputs: Inputs):
         super().__init__(settings, options, inputs)

@@ -8,7 +8,7 @@ Where we depart from the paper: nothing by default; `augment spatial` is ours, f
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +44,7 @@ class SupervisedSegmentation(Method):
     """Trains a segmenter on traced frames alone."""
 
     name = "supervised"
-    Options = SupervisedOptions
+    Options: ClassVar[type] = SupervisedOptions
 
     def __init__(self, settings: SegmentSettings, options: Any, inputs: Inputs):
         super().__init__()
