@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from echocycle.bundle import Bundle, Part, choose_device, load_bundle
+from echocycle.bundle import Bundle, Part, choose_device, choose_precision, load_bundle
 from echocycle.data.masks import MaskSet, MaskWriter
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
@@ -69,18 +69,19 @@ def write_masks(
             f"The masks {name} of {store.path} cover {', '.join(found.meta['splits'])} only. Delete "
             f"{found.folder} and run `echocycle mask` with all the splits you need."
         )
+    precision = choose_precision(settings.precision, device, safe_on_cpu=True)
     meta = {
         "size": segmenter.spec.size,
         "segmenter": segmenter.hash,
         "store": store.meta["id"],
         "splits": list(settings.splits),
-        "precision": settings.precision,
+        "precision": precision,
         "provenance": bundle.provenance,
     }
     writer = MaskWriter(store.path / "masks" / name, len(store), meta)
     for number, video in enumerate(videos, 1):
         if not writer.is_done(video):
-            blocks = probabilities(segmenter, store.frames(video), settings.batch, device, settings.precision)
+            blocks = probabilities(segmenter, store.frames(video), settings.batch, device, precision)
             writer.add(video, np.concatenate(list(blocks)))
         if progress:
             progress(number, len(videos))

@@ -162,8 +162,8 @@ class MaskSettings:
     """Splits whose videos get masks."""
     device: Device = "auto"
     """`auto` takes a GPU where there is one."""
-    precision: Literal["32", "bf16"] = "32"
-    """`32`, or `bf16` autocast."""
+    precision: Precision = "32"
+    """`32`, `bf16` autocast, or `auto`: bf16 where the device computes in it, else 32; kept with the masks."""
 
     def __post_init__(self) -> None:
         require(self.batch > 0, f"batch is {self.batch}; it must be above 0.")
@@ -353,7 +353,7 @@ def tiny() -> Preset:
             # clips of 40 frames at period 2: 79 video frames, more than a beat, from the short clips of the demo
             option={"period": "2", "longer_than": "79"},
         ),
-        mask=MaskSettings(batch=128),
+        mask=MaskSettings(batch=32, precision="auto"),
         regress={
             "default": regress,
             # as many unlabelled clips for a labelled one as in the paper

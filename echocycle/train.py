@@ -23,7 +23,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
-from echocycle.console import console
+from echocycle.console import console, quiet_libraries
 from echocycle.data.clips import StepData, passes
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
@@ -81,6 +81,7 @@ def fit(
 
     from echocycle.bundle import choose_device
 
+    quiet_libraries()  # again, since its import turns its notes on
     device = choose_device(loop.device)
     fabric = Fabric(
         accelerator="cuda" if device.type == "cuda" else "cpu",

@@ -36,7 +36,7 @@ class DeepLab(DeepLabV3):
 
     def forward(self, frames: Tensor) -> SegmenterOutput:  # type: ignore[override]
         """Frames (batch, 3, height, width), normalised."""
-        features = self.backbone(frames)["out"]
+        features = self.backbone(frames.contiguous(memory_format=torch.channels_last))["out"]
         logits = self.classifier(features)
         logits = F.interpolate(logits, size=frames.shape[-2:], mode="bilinear", align_corners=False)
         return SegmenterOutput(logits[:, 0], features)
@@ -69,7 +69,7 @@ class UNet(nn.Module):
     def forward(self, frames: Tensor) -> SegmenterOutput:
         """Frames (batch, 3, height, width), normalised; height and width are multiples of 8."""
         levels = []
-        x = frames
+        x = frames.contiguous(memory_format=torch.channels_last)
         for depth, block in enumerate(self.encoder):
             x = block(F.max_pool2d(x, 2) if depth else x)
             levels.append(x)
@@ -88,7 +88,8 @@ def build_segmenter(network: str, width: int = 16) -> nn.Module:
     """A segmenter with random weights."""
     if network not in SEGMENTERS:
         raise EchocycleError(f"There is no segmenter {network!r}; choose one of {', '.join(SEGMENTERS)}.")
-    return SEGMENTERS[network](width)
+    # channels last: half the time of a pass on a CPU, and what matrix units want on a GPU
+    return SEGMENTERS[network](width).to(memory_format=torch.channels_last)
 
 
 def load_segmenter_weights(network: nn.Module, weights: str) -> None:
