@@ -97,9 +97,10 @@ def fit(
     point = _read_point(run.path / "resume.ckpt")
     if point is None:
         method.prepare_start(data)
-    model = fabric.to_device(method)
+    fabric.to_device(method)
     optim = method.optimiser(optimiser)
-    forward, optim = fabric.setup(model, optim)
+    # The method is not wrapped: the wrapper lets no gradient but the sum's be asked for (see `_gradient_norms`).
+    optim = fabric.setup_optimizers(optim)
     best, best_step, start = math.inf, -1, 0
     if point is not None:
         method.load_state_dict(point["method"])
@@ -136,7 +137,8 @@ def fit(
                 group["lr"] = rate
             method.train()
             method.begin_step(step)
-            result: StepResult = forward(fabric.to_device(batches), step)
+            with fabric.autocast():
+                result: StepResult = method(fabric.to_device(batches), step)
             loss = torch.stack([value.float() for value in result.losses.values()]).sum()
             if not torch.isfinite(loss):
                 named = ", ".join(f"{name} {value.item():g}" for name, value in result.losses.items())
@@ -149,7 +151,7 @@ def fit(
                 row |= _gradient_norms(method, result)
             fabric.backward(loss)
             if optimiser.clip_norm:
-                fabric.clip_gradients(forward, optim, max_norm=optimiser.clip_norm, error_if_nonfinite=False)
+                fabric.clip_gradients(method, optim, max_norm=optimiser.clip_norm, error_if_nonfinite=False)
             optim.step()
             optim.zero_grad(set_to_none=True)
             method.after_step(step)

@@ -642,6 +642,13 @@ def test_tensorboard_files(ground: Ground, tmp_path: Path) -> None:
     assert events.Scalars("losses/total")[1].value == pytest.approx(float(row["total"]), rel=1e-5)
 
 
+def test_each_loss_has_a_gradient_norm_in_bf16_too(ground: Ground, tmp_path: Path) -> None:
+    loop = loop_settings(steps=2, precision="bf16", gradient_every=1)
+    run = ground.train("regress student", tmp_path / "run", loop=loop)
+    rows = table(run / "losses.csv")
+    assert all(float(row[f"gradient/{loss}"]) > 0 for row in rows for loss in ("labelled", "unlabelled"))
+
+
 def test_bf16_is_refused_on_the_cpu_where_its_gradients_are_wrong(ground: Ground, tmp_path: Path) -> None:
     with pytest.raises(EchocycleError, match="bf16 is refused for this network on the CPU"):
         ground.train("regress supervised", tmp_path / "run", network="r3d_18", loop=loop_settings(precision="bf16"))
