@@ -337,7 +337,7 @@ def tiny() -> Preset:
         target_scale=10.0,
         labels=labels,
         optimiser=replace(adamw, clip_norm=5.0),
-        loop=LoopSettings(steps=400, validate_every=50, precision="auto"),
+        loop=LoopSettings(steps=600, validate_every=50, precision="auto"),
     )
     return Preset(
         name="tiny",
