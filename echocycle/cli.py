@@ -382,7 +382,6 @@ def _over(settings: Any, values: dict[str, Any]) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives its exit code."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     quiet_libraries()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:

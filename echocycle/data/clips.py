@@ -4,7 +4,7 @@ Every draw is a pure function of (seed, step, stream, place in the batch), so a 
 again sees what it would have seen, whatever the number of worker processes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -233,7 +233,6 @@ class Stream:
     sampler: Sampler
     subset: Subset
     batch: int
-    name: str = field(default="", compare=False)
 
 
 # The purposes that random draws are keyed by, so that no two share a generator.
