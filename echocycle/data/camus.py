@@ -329,6 +329,12 @@ def _locate(root: Path, findings: _Findings) -> list[tuple[Path, Split | None]]:
     return originals or [(root, SPLIT_OF_FOLDER.get(root.resolve().name.casefold()))]
 
 
+def is_camus(folder: Path) -> bool:
+    """Whether a folder, or one around it, is laid out as CAMUS is; `read_camus` says which to give."""
+    folder = Path(folder)
+    return folder.is_dir() and (_is_root(folder) or (folder.name.casefold() == NIFTI_FOLDER))
+
+
 def _is_root(folder: Path) -> bool:
     """Whether patients lie where they should: not in database_nifti/ itself, whose splits lie beside it."""
     if any((entry := _entry(folder, name)) and _patient_folders(entry) for name in (NIFTI_FOLDER, *SPLIT_OF_FOLDER)):

@@ -1,8 +1,9 @@
 """In place of real videos, at the start of the flow: synthetic four-chamber clips whose truth is known.
 
 The folder has what EchoNet-Dynamic has (`FileList.csv`, `VolumeTracings.csv`, `Videos/<name>.avi`) and,
-beside it, what real data lack: `Truth/<name>.npz` with the mask and the volume of every frame, and
-`phantom.json` with the settings. EF is defined by the analytic volumes of the traced beat.
+beside it, what real data lack: `Truth/<name>.npz` with the mask and the volume of every frame, `Patients.csv`
+with quality and disease, and `phantom.json` with the settings. EF is defined by the analytic volumes of the
+traced beat.
 
 Steps: `phantom_patient` draws who is recorded, `phantom_heart` how the ventricle moves, `phantom_look` the
 pixels; this file puts them together and writes them. A free core draws about 1400 frames a second,
@@ -29,7 +30,7 @@ import echocycle
 from echocycle.data.phantom_heart import SIZE, Plan, plan_clip
 from echocycle.data.phantom_look import render
 from echocycle.data.phantom_patient import Patient, draw_patient, stream
-from echocycle.data.phantom_settings import PHANTOM_VERSION, Look, PhantomSettings
+from echocycle.data.phantom_settings import PHANTOM_VERSION, Look, PhantomSettings, Ranges
 from echocycle.errors import EchocycleError
 from echocycle.files import LEFTOVERS, read_json, replacing, sweep, write_json, write_text
 
@@ -39,6 +40,7 @@ __all__ = [
     "Patient",
     "PhantomClip",
     "PhantomSettings",
+    "Ranges",
     "clip_name",
     "draw_patient",
     "make_clip",
@@ -50,6 +52,7 @@ FILE_LIST_COLUMNS = (
     "FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split",
 )  # fmt: skip
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
+PATIENT_COLUMNS = ("FileName", "Quality", "QualityName", "Pathology", "Foreshortened", "Fibrillation")
 FINISHED, UNFINISHED = "phantom.json", "phantom.unfinished.json"
 
 
@@ -81,7 +84,7 @@ class PhantomClip:
 def make_clip(index: int, settings: PhantomSettings) -> PhantomClip:
     """Draw clip `index`, a pure function of the settings and the index."""
     plan = plan_clip(index, settings)
-    frames, masks = render(plan, settings.look, settings.quality, stream(settings, index, "look"))
+    frames, masks = render(plan, stream(settings, index, "look"), stream(settings, index, "details"))
     volumes = plan.volumes_ml
     edv, esv, ef = _label(plan)
     return PhantomClip(
@@ -196,6 +199,7 @@ def _write_tables(out: Path, settings: PhantomSettings) -> None:
     splits = _draw_splits(settings)
     listed: list[tuple[Any, ...]] = []
     traced: list[tuple[Any, ...]] = []
+    patients: list[tuple[Any, ...]] = []
     for index in range(settings.videos):
         plan, name = plan_clip(index, settings), clip_name(index, settings)
         edv, esv, ef = _label(plan)
@@ -203,7 +207,12 @@ def _write_tables(out: Path, settings: PhantomSettings) -> None:
         listed.append((name, repr(ef), repr(esv), repr(edv), SIZE, SIZE, fps, frames, splits[index]))
         for frame, chords in zip((plan.motion.ed_frame, plan.motion.es_frame), plan.chords, strict=True):
             traced += [(f"{name}.avi", *(f"{value:.6f}" for value in chord), frame) for chord in chords]
+        p = plan.patient
+        patients.append(
+            (name, f"{p.quality:g}", p.quality_name, p.pathology, int(p.foreshortened), int(p.fibrillation))
+        )
     write_text(out / "FileList.csv", _csv(FILE_LIST_COLUMNS, listed))
+    write_text(out / "Patients.csv", _csv(PATIENT_COLUMNS, patients))
     write_text(out / "VolumeTracings.csv", _csv(TRACING_COLUMNS, traced))
 
 
@@ -233,7 +242,7 @@ def _csv(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 def _record(settings: PhantomSettings) -> dict[str, Any]:
     """What phantom.json holds, as it reads back: JSON has lists where the settings have tuples."""
     record = {
-        "phantom_version": PHANTOM_VERSION,
+        "phantom_version": settings.version,
         "echocycle_version": echocycle.__version__,
         "numpy_version": np.__version__,
         "settings": asdict(settings),
@@ -247,7 +256,7 @@ def _check_folder(out: Path, record: dict[str, Any]) -> None:
         if not (out / name).exists():
             continue
         found = read_json(out / name)
-        if found.get("phantom_version") != PHANTOM_VERSION or found.get("settings") != record["settings"]:
+        if found.get("phantom_version") != record["phantom_version"] or found.get("settings") != record["settings"]:
             raise EchocycleError(
                 f"{out} holds a phantom made with other settings ({_differences(found, record)}). "
                 "Choose another folder, or delete this one to make it anew."

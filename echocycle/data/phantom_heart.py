@@ -9,9 +9,10 @@ fraction is exact.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,10 @@ from echocycle.errors import EchocycleError
 SIZE = 112  # pixels, height and width of the frame
 STEPS = 2048  # of the tables along the axis
 DISCS = 20
+LAZY_WIDTH = 0.22  # half length of a segment that contracts badly, as a share of the axis
 # How far a systole has come (contraction) against its elapsed share: a slow start, a steady fall, a slow end.
-SYSTOLE = ((0.0, 0.0), (0.12, 0.05), (0.24, 0.16), (0.48, 0.46), (0.71, 0.79), (0.86, 0.94), (1.0, 1.0))
+SYSTOLE_1 = ((0.0, 0.0), (0.12, 0.05), (0.24, 0.16), (0.48, 0.46), (0.71, 0.79), (0.86, 0.94), (1.0, 1.0))
+SYSTOLE = ((0.0, 0.0), (0.12, 0.04), (0.25, 0.15), (0.48, 0.50), (0.68, 0.82), (0.84, 0.955), (1.0, 1.0))
 MM3_PER_ML = 1000.0
 Knot = tuple[float, float]  # (frame, value)
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -59,6 +62,24 @@ class Heart:
     """Pixels by which the apex moves towards the base until end systole."""
     spacing_mm: float
     """Millimetres per pixel, the same along rows and columns."""
+    lazy: float = 0.0
+    """Share of the narrowing that is lost at the middle of a segment that contracts badly."""
+    lazy_at: float = 0.5
+    """Place of that segment along the axis, 0 (apex) to 1 (base)."""
+    lean: float = 0.0
+    """How much less one side narrows than the other, relative; positive: the septum lags. Volumes do not change."""
+    wall: float = 1.0
+    """Factor on the thickness of the wall."""
+
+    def scaled(self, factor: float) -> "Heart":
+        """The same ventricle, smaller in the picture."""
+        return replace(
+            self,
+            length=self.length * factor,
+            half_width=self.half_width * factor,
+            apex_descent=self.apex_descent * factor,
+            spacing_mm=self.spacing_mm / factor,
+        )
 
     def profile(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Half width at `s` over the greatest half width: 0 at the apex, `base` at the mitral plane."""
@@ -68,16 +89,23 @@ class Heart:
         return np.maximum(1 - np.minimum(reach, 1) ** self.bluntness, 0) ** (1 / self.bluntness)
 
     def regional(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Narrowing at `s` relative to the mean."""
-        return 1 + self.regional_slope * (0.5 - s)
+        """Narrowing at `s` relative to that of the middle of a healthy ventricle."""
+        return 1 + self.regional_slope * (0.5 - s) - self.lazy * np.exp(-(((s - self.lazy_at) / LAZY_WIDTH) ** 2))
+
+    def side_shift(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels by which the middle line at `s` moves to the image's left until end systole: one wall lags."""
+        shift: NDArray[np.float64] = -self.lean * self.narrowing * self.half_width * self.profile(s) * np.sin(np.pi * s)
+        return shift
 
     @cached_property
-    def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Half width, regional narrowing and middle line at end diastole, each (STEPS + 1,); pixels."""
+    def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Half width, regional narrowing and middle line at end diastole, and the middle line's shift until end
+        systole, each (STEPS + 1,); pixels."""
         s = np.linspace(0, 1, STEPS + 1)
         bend = self.bend * self.half_width * np.sin(np.pi * s)
         width = self.half_width * self.profile(s)
-        return width.astype(np.float32), self.regional(s).astype(np.float32), bend.astype(np.float32)
+        regional, shift = self.regional(s).astype(np.float32), self.side_shift(s).astype(np.float32)
+        return width.astype(np.float32), regional, bend.astype(np.float32), shift
 
     def volumes_ml(self, contraction: NDArray[np.float64]) -> NDArray[np.float64]:
         """Volume at each contraction, by the closed formula."""
@@ -102,7 +130,7 @@ class Heart:
         s[0], s[-1] = 0.01, 1.0  # the first disc lies at the tip, the last in the mitral plane
         scale = 1 - self.narrowing * contraction * self.regional(s)
         half = self.half_width * self.profile(s) * scale
-        middle = self.bend * self.half_width * np.sin(np.pi * s) * scale
+        middle = self.bend * self.half_width * np.sin(np.pi * s) * scale + contraction * self.side_shift(s)
         centre_x, centre_y = x + s * length * along_x, y + s * length * along_y
         right_x, right_y = along_y, -along_x  # unit vector across the axis, to the image's right
         rows = np.empty((1 + DISCS, 4))
@@ -133,6 +161,7 @@ class Plan:
     """A clip before it is drawn: everything the tables need."""
 
     patient: Patient
+    look: Look
     heart: Heart
     motion: Motion
 
@@ -150,13 +179,25 @@ class Plan:
 
 def plan_clip(index: int, settings: PhantomSettings) -> Plan:
     """Patient, heart and motion of clip `index`."""
-    patient = draw_patient(index, settings)
-    heart = draw_heart(patient, settings.look, stream(settings, index, "heart"))
-    motion = draw_motion(patient, settings.look, stream(settings, index, "motion"))
-    return Plan(patient, heart, motion)
+    patient, look = draw_patient(index, settings), draw_look(index, settings)
+    heart = draw_heart(patient, look, stream(settings, index, "heart"), stream(settings, index, "disease"))
+    draw = draw_motion if settings.version > 1 else draw_motion_1
+    motion = draw(patient, look, stream(settings, index, "motion"))
+    return Plan(patient, look, heart, motion)
 
 
-def draw_heart(patient: Patient, look: Look, rng: np.random.Generator) -> Heart:
+def draw_look(index: int, settings: PhantomSettings) -> Look:
+    """The look of clip `index`: that of the settings, or with `randomise` one drawn from its ranges."""
+    if not settings.randomise:
+        return settings.look
+    rng = stream(settings, index, "look-ranges")
+    drawn: dict[str, Any] = {
+        one.name: float(rng.uniform(*getattr(settings.ranges, one.name))) for one in fields(settings.ranges)
+    }
+    return replace(settings.look, **drawn)
+
+
+def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: np.random.Generator) -> Heart:
     """A ventricle with the patient's volumes that lies inside the fan."""
     highest = 0.5 * patient.ef / 100
     shape = Heart(
@@ -164,7 +205,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator) -> Heart:
         half_width=patient.width_ratio / 2,
         widest=rng.uniform(0.50, 0.66),
         base=rng.uniform(0.62, 0.82),
-        bluntness=rng.uniform(1.85, 2.35),
+        bluntness=rng.uniform(1.85, 2.35) + look.apex_bluntness,
         bend=0.09 * normal_score(rng, 2),
         regional_slope=rng.uniform(-0.25, 0.4),
         shortening=float(np.clip(0.03 + 0.0023 * patient.ef + 0.02 * normal_score(rng, 2), 0.02, highest)),
@@ -176,9 +217,13 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator) -> Heart:
         apex_descent=0.0,
         spacing_mm=1.0,
     )
+    shape = _diseased(shape, patient, disease)
+    width_ratio = patient.width_ratio * look.heart_slimness
+    shape = replace(shape, half_width=width_ratio / 2)
     mean_profile = float(shape.profile((np.arange(STEPS) + 0.5) / STEPS).mean())
     length = float(np.clip(math.sqrt(patient.area_px / (patient.width_ratio * mean_profile)), 41, 70))
-    half_width = length * patient.width_ratio / 2
+    length *= look.heart_size
+    half_width = length * width_ratio / 2
     squares = _squares(shape.profile, shape.regional)
     pixels = float(_volume(length, half_width, squares, 0.0, 0.0, np.array(0.0)))
     sized = replace(
@@ -189,16 +234,38 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator) -> Heart:
         apex_descent=rng.uniform(0.05, 0.35) * shape.shortening * length,
         spacing_mm=(patient.edv_ml * MM3_PER_ML / pixels) ** (1 / 3),
     )
-    return _place(sized, look, rng)
+    return _place(sized, look, rng, may_shrink=look.heart_size != 1.0)
 
 
-def _place(heart: Heart, look: Look, rng: np.random.Generator) -> Heart:
+def _diseased(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart:
+    """The shape with what the patient's disease and the plane do to it; volumes are fitted afterwards."""
+    amount, place, side = rng.uniform(size=3)
+    if patient.pathology == "dilated":
+        shape = replace(shape, bluntness=shape.bluntness + 0.2, regional_slope=0.5 * shape.regional_slope, wall=0.85)
+    elif patient.pathology == "hypertrophic":
+        shape = replace(shape, wall=1.35 + 0.35 * amount)
+    elif patient.pathology == "regional":
+        if place < 0.5:  # a weak apex
+            shape = replace(shape, lazy=0.5 + 0.4 * amount, lazy_at=0.1 + 0.3 * place)
+        else:  # one wall lags
+            shape = replace(shape, lean=(0.3 + 0.3 * amount) * (1 if side < 0.5 else -1))
+    if patient.foreshortened:
+        shape = replace(shape, bluntness=shape.bluntness + 0.25, shortening=0.8 * shape.shortening)
+    return shape
+
+
+def _place(heart: Heart, look: Look, rng: np.random.Generator, *, may_shrink: bool) -> Heart:
     """The ventricle somewhere in the fan, drawn again until it lies inside; many failures move it deeper."""
-    for attempt in range(60):
-        tilt = -13 - 7 * normal_score(rng, 2) - (5 if rng.uniform() < 0.2 else 0)
-        middle_x = 63 + 2.5 * normal_score(rng, 2)
-        apex_y = 19 + 2.8 * normal_score(rng, 2) + 0.25 * max(-tilt - 15, 0) + 0.12 * max(62 - heart.length, 0)
-        apex_y += 0.4 * max(attempt - 20, 0)
+    for attempt in range(120 if may_shrink else 60):
+        tilt = look.heart_tilt - look.heart_tilt_sd * normal_score(rng, 2) - (5 if rng.uniform() < 0.2 else 0)
+        middle_x = look.heart_x + look.heart_x_sd * normal_score(rng, 2)
+        apex_y = look.heart_y + look.heart_y_sd * normal_score(rng, 2)
+        apex_y += 0.25 * max(-tilt - 15, 0) + 0.12 * max(62 - heart.length, 0)
+        apex_y += 0.4 * min(max(attempt - 20, 0), 40)
+        if attempt >= 60:  # a slim fan and a large heart: upright, in the middle, and smaller if need be
+            share = (attempt - 59) / 20
+            tilt, middle_x = tilt * (1 - share), middle_x + (look.fan_apex_x - middle_x) * share
+            heart = heart.scaled(0.97)
         apex_x = middle_x + 0.54 * heart.length * math.sin(math.radians(tilt))
         placed = replace(heart, tilt=tilt, apex_x=apex_x, apex_y=apex_y)
         if _is_inside(placed, look):
@@ -211,6 +278,37 @@ def draw_motion(patient: Patient, look: Look, rng: np.random.Generator) -> Motio
     systole = patient.systole_frames
     ed_frame = int(rng.integers(0, patient.frames - systole))
     starts = _beat_starts(patient, ed_frame, rng)
+    filling, atrial_share = rng.uniform(0.54, 0.74), rng.uniform(0.05, 0.20)
+    traced = starts.index(float(ed_frame))
+    intervals = np.diff(starts) / (patient.rr_s * patient.fps)
+    contraction_knots: list[Knot] = []
+    valve_knots: list[Knot] = []
+    for number, (start, end) in enumerate(pairwise(starts)):
+        low, high, ejection = 0.0, 1.0, float(systole)
+        if number != traced:
+            low, high = 0.015 * normal_score(rng, 2), 1 + 0.03 * normal_score(rng, 2)
+            ejection = min(systole * (1 + 0.03 * normal_score(rng, 2)), 0.66 * (end - start))
+            if patient.fibrillation and number and traced:  # a longer pause fills more, and empties more
+                longer = float(np.clip(intervals[number - 1] - intervals[traced - 1], -0.6, 0.6))
+                low, high = low - 0.12 * longer, high + 0.08 * longer
+        beat = _fibrillating_beat if patient.fibrillation else _beat
+        contraction, valve = beat(
+            start, end, ejection, (low, high), filling, atrial_share, patient.fps, SYSTOLE, 0.04, 0.183
+        )
+        contraction_knots += contraction
+        valve_knots += valve
+    frame = np.arange(patient.frames, dtype=np.float64)
+    contraction = PchipInterpolator(*zip(*contraction_knots, strict=True))(frame)
+    contraction[ed_frame], contraction[ed_frame + systole] = 0.0, 1.0  # free of rounding
+    valve = np.clip(PchipInterpolator(*zip(*valve_knots, strict=True))(frame), 0, 1)
+    return Motion(contraction, valve, _drift(patient, look, rng), ed_frame, ed_frame + systole)
+
+
+def draw_motion_1(patient: Patient, look: Look, rng: np.random.Generator) -> Motion:
+    """As in version 1: every beat has its atrial kick, and volumes do not follow the interval before."""
+    systole = patient.systole_frames
+    ed_frame = int(rng.integers(0, patient.frames - systole))
+    starts = _beat_starts(patient, ed_frame, rng)
     filling, atrial_share = rng.uniform(0.58, 0.78), rng.uniform(0.05, 0.20)
     contraction_knots: list[Knot] = []
     valve_knots: list[Knot] = []
@@ -219,7 +317,9 @@ def draw_motion(patient: Patient, look: Look, rng: np.random.Generator) -> Motio
         if start != ed_frame:
             low, high = 0.015 * normal_score(rng, 2), 1 + 0.03 * normal_score(rng, 2)
             ejection = min(systole * (1 + 0.03 * normal_score(rng, 2)), 0.66 * (end - start))
-        contraction, valve = _beat(start, end, ejection, (low, high), filling, atrial_share, patient.fps)
+        contraction, valve = _beat(
+            start, end, ejection, (low, high), filling, atrial_share, patient.fps, SYSTOLE_1, 0.05, 0.19
+        )
         contraction_knots += contraction
         valve_knots += valve
     frame = np.arange(patient.frames, dtype=np.float64)
@@ -237,8 +337,11 @@ def _beat(
     filling: float,
     atrial_share: float,
     fps: float,
+    systole: tuple[Knot, ...],
+    relaxing_s: float,
+    rapid_s: float,
 ) -> tuple[list[Knot], list[Knot]]:
-    """Knots (frame, value) of contraction and valve opening for one beat; times in frames.
+    """Knots (frame, value) of contraction and valve opening for one beat; times in frames, but `_s` in seconds.
 
     Ejection, a short stand-still, rapid filling by the share `filling`, rest, and the atrial kick, before
     which `atrial_share` of what is left has trickled in. Fast hearts have less of each and no rest.
@@ -246,12 +349,12 @@ def _beat(
     low, high = levels
     filling_time = end - start - ejection
     still = start + ejection
-    relaxing = min(0.05 * fps, 0.15 * filling_time)
-    rapid = min(0.19 * fps, 0.40 * filling_time)
+    relaxing = min(relaxing_s * fps, 0.15 * filling_time)
+    rapid = min(rapid_s * fps, 0.40 * filling_time)
     kick = min(0.15 * fps, 0.30 * filling_time)
     resting = (1 - filling) * high
     before_kick = (1 - atrial_share) * resting
-    contraction = [(start + share * ejection, low + (high - low) * level) for share, level in SYSTOLE]
+    contraction = [(start + share * ejection, low + (high - low) * level) for share, level in systole]
     contraction += [
         (still + relaxing, 0.97 * high),
         (still + relaxing + 0.5 * rapid, (1 - 0.55 * filling) * high),
@@ -267,6 +370,27 @@ def _beat(
         (end - 0.5 * kick, 0.8),
     ]
     return contraction, valve
+
+
+def _fibrillating_beat(
+    start: float,
+    end: float,
+    ejection: float,
+    levels: tuple[float, float],
+    filling: float,
+    atrial_share: float,
+    fps: float,
+    systole: tuple[Knot, ...],
+    relaxing_s: float,
+    rapid_s: float,
+) -> tuple[list[Knot], list[Knot]]:
+    """A beat without atrial kick: the rapid filling brings more, the rest trickles in until the next beat."""
+    knots, valve = _beat(
+        start, end, ejection, levels, 0.5 + 0.5 * filling, atrial_share, fps, systole, relaxing_s, rapid_s
+    )
+    kept, resting = knots[:-2], knots[-3]  # up to the end of rapid filling
+    middle = 0.5 * (resting[0] + end)
+    return [*kept, (middle, 0.35 * resting[1])], [*valve[:-1], (0.5 * (middle + end), 0.15)]
 
 
 def _beat_starts(patient: Patient, ed_frame: int, rng: np.random.Generator) -> list[float]:
@@ -333,6 +457,6 @@ def _is_inside(heart: Heart, look: Look) -> bool:
         margin = 1.5 + look.drift
         inside = angle < look.fan_half_angle - np.degrees(margin / radius)
         inside &= radius > look.fan_near + margin
-        if not inside.all() or x.min() < margin or x.max() > SIZE - 1 - margin or y.max() > 93:
+        if not inside.all() or x.min() < margin or x.max() > SIZE - 1 - margin or y.max() > look.lowest_base:
             return False
     return True

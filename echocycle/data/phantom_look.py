@@ -117,13 +117,18 @@ class Speckle:
         return int(row), int(column)
 
 
-def render(plan: Plan, look: Look, quality: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """Frames uint8 and true masks bool, both (T, 112, 112)."""
+def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Frames uint8 and true masks bool, both (T, 112, 112).
+
+    Args:
+        details: draws what version 2 added, so that version 1 is drawn as ever.
+    """
+    look, quality = plan.look, plan.patient.quality
     heart, motion, grid = plan.heart, plan.motion, fan(look)
     per_neper = np.float32(look.grey_per_db * 20 / math.log(10))  # grey levels per factor e in amplitude
-    tissue = np.exp(draw_anatomy(heart, look, quality, rng) / per_neper).ravel()
-    haze = np.exp(draw_haze(grid, look, quality, rng) / per_neper)
-    gain = draw_gain(grid, look, quality, rng)
+    tissue = np.exp(draw_anatomy(heart, look, quality, rng, details) / per_neper).ravel()
+    haze = np.exp(draw_haze(grid, look, quality, rng, details) / per_neper)
+    gain = draw_gain(grid, look, quality, rng) - draw_shadow(grid, look, details)
     curve = draw_display(look, rng)
     bank = speckle_bank(look)
     flat_bank = bank.ravel()
@@ -153,8 +158,11 @@ def render(plan: Plan, look: Look, quality: float, rng: np.random.Generator) -> 
         np.clip(level, lowest, highest - 1, out=level)
         frames[t, grid.index] = curve[((level - lowest) / DISPLAY_STEP).astype(np.intp)]
         masks[t, grid.index] = warp.inside
-    draw_marks(frames.reshape(count, SIZE, SIZE), look, rng)
-    return frames.reshape(count, SIZE, SIZE), masks.reshape(count, SIZE, SIZE)
+    pictures = frames.reshape(count, SIZE, SIZE)
+    if look.blur > 0:
+        pictures = ndimage.gaussian_filter(pictures, (0, look.blur, look.blur))
+    draw_marks(pictures, look, rng)
+    return pictures, masks.reshape(count, SIZE, SIZE)
 
 
 # --- motion: where was this piece of tissue at end diastole? ---
@@ -177,7 +185,7 @@ class Warp:
 def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, shift_x: float, shift_y: float) -> Warp:
     """Follow every pixel back to end diastole: linear inside the ventricle, fading away outside."""
     apex_x, apex_y, along_x, along_y, length = heart.axis(contraction)
-    width_table, regional, bend_table = heart.tables
+    width_table, regional, bend_table, shift_table = heart.tables
     scale = 1 - np.float32(heart.narrowing * contraction) * regional
     x, y = grid.x - np.float32(apex_x + shift_x), grid.y - np.float32(apex_y + shift_y)
     along = x * np.float32(along_x) + y * np.float32(along_y)
@@ -186,7 +194,7 @@ def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, sh
     within = np.clip(along, 0, np.float32(length))
     step = (within * np.float32(STEPS / length)).astype(np.intp)
     width = (width_table * scale)[step]
-    from_middle = across - (bend_table * scale)[step]
+    from_middle = across - (bend_table * scale + np.float32(contraction) * shift_table)[step]
     distance = np.abs(from_middle)
     beyond = distance - width
     is_beside = beyond <= 0
@@ -216,10 +224,16 @@ def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, sh
 # --- anatomy: echo levels of the heart at end diastole ---
 
 
-def draw_anatomy(heart: Heart, look: Look, quality: float, rng: np.random.Generator) -> Floats:
+def draw_anatomy(
+    heart: Heart, look: Look, quality: float, rng: np.random.Generator, details: np.random.Generator
+) -> Floats:
     """Echo level, in grey levels, of all tissue at end diastole: polar table (ROWS, COLUMNS)."""
     along, across, distance = _around_heart(heart, look)
     s = np.clip(along / heart.length, 0, 1)
+    if look.trabeculae > 0:
+        row, column = details.integers(0, BANK_MARGIN, size=2)
+        bumps = texture_bank(look)[row : row + ROWS, column : column + COLUMNS]
+        distance = distance + np.float32(look.trabeculae) * bumps * (1.6 - 1.2 * s)
     width = heart.half_width * heart.profile(s.astype(np.float64)).astype(np.float32)
     base_width = heart.half_width * heart.base
     vary = look.level_sd * rng.standard_normal(7)
@@ -236,7 +250,7 @@ def draw_anatomy(heart: Heart, look: Look, quality: float, rng: np.random.Genera
     is_apical = _soft(0.16 * heart.length - along, 0.07 * heart.length)
     wall = lateral + (septum - lateral) * is_septal
     wall = wall + (apical - wall) * is_apical
-    thickness = look.wall_thickness * (1 + 0.15 * rng.standard_normal())
+    thickness = look.wall_thickness * (1 + 0.15 * rng.standard_normal()) * heart.wall
     edge = np.clip((distance - look.edge_start) / (look.edge_end - look.edge_start), 0, 1)
     level = look.cavity_level + (wall - look.cavity_level) * edge
     tissue = look.lung_level + vary[3] + (tissue - look.lung_level - vary[3]) * is_medial
@@ -244,13 +258,16 @@ def draw_anatomy(heart: Heart, look: Look, quality: float, rng: np.random.Genera
     pericardium = np.exp(-(((distance - thickness - 2.5) / 1.6) ** 2)) * (1 - is_septal)
     level += look.pericardium_level * pericardium
 
+    if details.uniform() < look.papillary_share:
+        level = np.maximum(level, _papillary_muscle(heart, look, along, across, contrast, details))
+
     far = along - heart.length
-    atrium_depth = rng.uniform(*look.atrium_depth)
+    atrium_depth = rng.uniform(*look.atrium_depth) * look.atrium_size
     level += (look.far_wall_level + vary[5] - tissue) * _ramp(far, atrium_depth - 1, atrium_depth + 4)
     gap = thickness + rng.uniform(0, 2)
-    right_width = rng.uniform(*look.right_ventricle_width)
-    right_length = rng.uniform(*look.right_ventricle_length) * heart.length
-    atrium_width = look.right_atrium_width
+    right_width = rng.uniform(*look.right_ventricle_width) * look.right_heart_size
+    right_length = rng.uniform(*look.right_ventricle_length) * heart.length * look.right_heart_size
+    atrium_width = look.right_atrium_width * look.right_heart_size
     chambers = (
         # centre along and across, half lengths along and across, level
         (
@@ -260,7 +277,7 @@ def draw_anatomy(heart: Heart, look: Look, quality: float, rng: np.random.Genera
             right_width,
             look.right_heart_haze,
         ),
-        (heart.length + 0.48 * atrium_depth, 1.0, 0.54 * atrium_depth, 0.98 * base_width, 0.0),
+        (heart.length + 0.48 * atrium_depth, 1.0, 0.54 * atrium_depth, 0.98 * base_width, look.left_atrium_haze),
         (
             heart.length + 0.48 * atrium_depth,
             -(base_width + 5 + atrium_width),
@@ -289,6 +306,20 @@ def draw_anatomy(heart: Heart, look: Look, quality: float, rng: np.random.Genera
     return (level + look.texture_sd * texture * (0.25 + 0.75 * solid)).astype(np.float32)
 
 
+def _papillary_muscle(
+    heart: Heart, look: Look, along: Floats, across: Floats, contrast: float, rng: np.random.Generator
+) -> Floats:
+    """Echo level of a short muscle that stands on the lateral wall; far below that of blood elsewhere."""
+    place, slope = rng.uniform(0.42, 0.66), rng.uniform(-0.1, 0.35)
+    half_length, half_width = rng.uniform(4.0, 8.0), rng.uniform(1.2, 2.4)
+    wall = heart.half_width * float(heart.profile(np.array(place)))
+    from_middle = along - place * heart.length
+    off_axis = across - (wall - rng.uniform(1.5, 5.0)) + slope * from_middle
+    inside = np.hypot(from_middle / half_length, off_axis / half_width)
+    level = contrast * look.papillary_level * rng.uniform(0.8, 1.2)
+    return (look.cavity_level + (level - look.cavity_level) * _soft(1 - inside, 0.25)).astype(np.float32)
+
+
 def _around_heart(heart: Heart, look: Look) -> tuple[Floats, Floats, Floats]:
     """For every entry of the polar table: pixels along and across the axis, and signed distance to the wall.
 
@@ -300,7 +331,7 @@ def _around_heart(heart: Heart, look: Look) -> tuple[Floats, Floats, Floats]:
     along, across = _heart_coordinates(heart, x, y)
     pixel_y, pixel_x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     pixel_along, pixel_across = _heart_coordinates(heart, pixel_x, pixel_y)
-    width, _, bend = heart.tables
+    width, _, bend, _ = heart.tables
     step = (np.clip(pixel_along / heart.length, 0, 1) * STEPS).astype(np.intp)
     cavity = (np.abs(pixel_across - bend[step]) <= width[step]) & (pixel_along >= 0)
     cavity &= pixel_along <= heart.length + 16
@@ -350,12 +381,28 @@ class Valve:
 # --- the recording: clutter, gain, display ---
 
 
-def draw_haze(grid: Fan, look: Look, quality: float, rng: np.random.Generator) -> Floats:
+def draw_haze(grid: Fan, look: Look, quality: float, rng: np.random.Generator, details: np.random.Generator) -> Floats:
     """Level of the clutter that stands still, (pixels of the fan,); strongest next to the probe."""
     near = np.exp(-(grid.radius - look.fan_near) / look.near_haze_depth)
     level = look.haze_level + look.haze_poor * (0.5 - quality) + look.haze_sd * rng.standard_normal()
     strength = look.near_haze_level * (1 + 0.2 * rng.standard_normal())
-    return (level + strength * near).astype(np.float32)
+    haze = level + strength * near
+    if details.uniform() < look.reverberation_share:
+        first, width = details.uniform(9, 16), details.uniform(1.0, 2.2)
+        for number in (1, 2, 3):
+            arc = np.exp(-(((grid.radius - number * first) / width) ** 2))
+            haze = haze + look.reverberation_level / number * arc
+    return haze.astype(np.float32)
+
+
+def draw_shadow(grid: Fan, look: Look, rng: np.random.Generator) -> Floats:
+    """Levels lost behind a rib or lung, (pixels of the fan,); zeros in most clips."""
+    if rng.uniform() >= look.shadow_share:
+        return np.zeros_like(grid.radius)
+    centre, width = rng.uniform(-0.9, 0.9) * look.fan_half_angle, rng.uniform(3.0, 7.0)
+    begin = rng.uniform(8.0, 30.0)
+    shadow = np.exp(-(((grid.angle - centre) / width) ** 2)) * _soft(grid.radius - begin, 4.0)
+    return (look.shadow_level * rng.uniform(0.5, 1.5) * shadow).astype(np.float32)
 
 
 def draw_gain(grid: Fan, look: Look, quality: float, rng: np.random.Generator) -> Floats:

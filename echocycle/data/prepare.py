@@ -41,13 +41,60 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class Decoded:
     """One video as it goes into the store, or why it does not."""
 
     frames: np.ndarray | None
+    """uint8 (time, SIZE, SIZE[, 3])."""
     row: dict[str, Any]
+    """The columns of the store's index; those that only the store knows are added later."""
     traces: bytes
+    """ED and ES mask, bit-packed."""
     findings: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder that can become a store: what is listed in it, and how one of its videos is decoded."""
+
+    root: Path
+    release: str
+    records: tuple[Any, ...]
+    names: tuple[str, ...]
+    """The name of each record in the store."""
+    decode: Callable[[tuple[Any, PrepareSettings]], Decoded]
+    """Reads one record; a function of a module, so that worker processes find it."""
+    digest: str
+    """Hash of the listing: a store that was begun from another is not gone on with."""
+    ranks: dict[str, int]
+    """Place of each training video in the order that labelled subsets are shuffled from."""
+    report: dict[str, Any]
+
+
+def open_source(root: Path, settings: PrepareSettings) -> Source:
+    """What a folder holds: the layout of CAMUS is recognised, any other must be that of EchoNet-Dynamic."""
+    from echocycle.data.camus import is_camus
+
+    if is_camus(root):
+        from echocycle.data.prepare_camus import camus_source
+
+        return camus_source(root, settings)
+    folder = read_echonet(root, echonet_settings(settings))
+    listing = hashlib.sha256()
+    for r in folder.records:
+        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
+        for tracing in r.tracings:
+            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
+    return Source(
+        root=folder.root,
+        release=folder.release,
+        records=folder.records,
+        names=tuple(record.name for record in folder.records),
+        decode=decode_echonet,
+        digest=listing.hexdigest(),
+        ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
+        report={**report_dict(folder), "findings": [_plain(finding) for finding in folder.findings]},
+    )
 
 
 def echonet_settings(settings: PrepareSettings) -> EchonetSettings:
@@ -62,47 +109,35 @@ def prepare_store(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """Write the frame store of an EchoNet-layout folder, or go on with it.
+    """Write the frame store of a folder, or go on with it.
 
     Args:
-        source: folder with FileList.csv, VolumeTracings.csv and Videos/.
+        source: folder in the layout of EchoNet-Dynamic (FileList.csv, VolumeTracings.csv, Videos/) or of CAMUS.
         store: folder to write; it exists only when it is whole. A finished one is opened, not written again.
         progress: called with (videos done, videos in all).
 
     Raises:
         EchocycleError: the folder is not in EchoNet's layout, or `store` holds something else.
     """
-    source, store = Path(source), Path(store)
-    folder = read_echonet(source, echonet_settings(settings))
-    job = _job(folder, settings)
+    opened, store = open_source(Path(source), settings), Path(store)
+    job = {
+        "format": FORMAT,
+        "listing": opened.digest,
+        "settings": {key: value for key, value in asdict(settings).items() if key != "workers"},
+    }
     if store.exists():
         return _reopen(store, job)
     partial = store.with_name(store.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     writer = _Writer(partial, job)
-    ranks = {name: rank for rank, name in enumerate(authors_order(folder.records))}
-    todo = [record for record in folder.records if record.name not in writer.done]
+    todo = [record for record, name in zip(opened.records, opened.names, strict=True) if name not in writer.done]
     if progress:
-        progress(len(writer.done), len(folder.records))
-    for number, decoded in enumerate(_decode_all(todo, settings), len(writer.done) + 1):
-        writer.add(decoded, ranks)
+        progress(len(writer.done), len(opened.records))
+    for number, decoded in enumerate(_decode_all(opened.decode, todo, settings), len(writer.done) + 1):
+        writer.add(decoded, opened.ranks)
         if progress:
-            progress(number, len(folder.records))
-    return writer.finish(store, folder, settings)
-
-
-def _job(folder: EchonetFolder, settings: PrepareSettings) -> dict[str, Any]:
-    """What must be the same for a started store to be gone on with."""
-    listing = hashlib.sha256()
-    for r in folder.records:
-        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
-        for tracing in r.tracings:
-            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
-    return {
-        "format": FORMAT,
-        "listing": listing.hexdigest(),
-        "settings": {key: value for key, value in asdict(settings).items() if key != "workers"},
-    }
+            progress(number, len(opened.records))
+    return writer.finish(store, opened)
 
 
 def _reopen(path: Path, job: dict[str, Any]) -> Store:
@@ -119,14 +154,16 @@ def _reopen(path: Path, job: dict[str, Any]) -> Store:
 # ------------------------------------------------------------------------------------------ decoding one video
 
 
-def _decode_all(records: list[Record], settings: PrepareSettings) -> Iterator[_Decoded]:
+def _decode_all(
+    decode: Callable[[tuple[Any, PrepareSettings]], Decoded], records: list[Any], settings: PrepareSettings
+) -> Iterator[Decoded]:
     """Decoded videos in list order."""
     jobs = ((record, settings) for record in records)
     if settings.workers == 0 or len(records) < 4:
-        yield from map(_decode, jobs)
+        yield from map(decode, jobs)
         return
     with multiprocessing.get_context("spawn").Pool(settings.workers) as pool:
-        yield from pool.imap(_decode, jobs, chunksize=2)
+        yield from pool.imap(decode, jobs, chunksize=2)
 
 
 def decode_findings(
@@ -134,14 +171,14 @@ def decode_findings(
 ) -> list[dict[str, Any]]:
     """What reading every video of a folder would report, without keeping a frame."""
     found: list[dict[str, Any]] = []
-    for number, decoded in enumerate(_decode_all(list(folder.records), settings), 1):
+    for number, decoded in enumerate(_decode_all(decode_echonet, list(folder.records), settings), 1):
         found += decoded.findings
         if progress:
             progress(number, len(folder.records))
     return merge_findings(found)
 
 
-def _decode(job: tuple[Record, PrepareSettings]) -> _Decoded:
+def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
     """Read, cut and measure one video. A damaged one is reported and left out."""
     from echocycle.data.video import read_video
 
@@ -157,7 +194,7 @@ def _decode(job: tuple[Record, PrepareSettings]) -> _Decoded:
         )
     except EchocycleError as error:
         note("error", "video-unreadable", f"{error} The video is left out.")
-        return _Decoded(None, {"name": record.name}, b"", tuple(findings))
+        return Decoded(None, {"name": record.name}, b"", tuple(findings))
     for text in recording.notes:
         note("note", "video-note", text)
     frames, affine, spacing = recording.frames, IDENTITY, recording.spacing_mm
@@ -182,20 +219,20 @@ def _decode(job: tuple[Record, PrepareSettings]) -> _Decoded:
         "patient": record.patient,
         "split": record.split,
         "annotation": {(1, 1): "traced", (1, 0): "ef", (0, 1): "tracing", (0, 0): "none"}[has_ef, traced],
-        "fps": _number(record.fps if not math.isnan(record.fps) else recording.fps),
+        "fps": number_or_none(record.fps if not math.isnan(record.fps) else recording.fps),
         "frames": len(frames),
         "listed_frames": record.listed_frames,
-        "ef": _number(record.ef),
-        "edv_ml": _number(record.edv_ml),
-        "esv_ml": _number(record.esv_ml),
+        "ef": number_or_none(record.ef),
+        "edv_ml": number_or_none(record.edv_ml),
+        "esv_ml": number_or_none(record.esv_ml),
         "ed_frame": ed_frame,
         "es_frame": es_frame,
         "affine": " ".join(f"{value:.9g}" for value in affine),
-        "spacing_row_mm": _number(spacing[0]),
-        "spacing_column_mm": _number(spacing[1]),
+        "spacing_row_mm": number_or_none(spacing[0]),
+        "spacing_column_mm": number_or_none(spacing[1]),
         "sha256": sha256(record.path),
     }
-    return _Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
+    return Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
 
 
 def _cut(recording: Any, settings: PrepareSettings, note: Callable[[str, str, str], None]) -> Any:
@@ -228,7 +265,8 @@ def _in_store_pixels(masks: np.ndarray, affine: tuple[float, ...]) -> np.ndarray
     return moved
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """The value, or None where it is NaN or missing."""
     return None if value is None or math.isnan(value) else float(value)
 
 
@@ -284,7 +322,7 @@ class _Writer:
         """Bytes of the two large files when they hold so many videos and frames."""
         return {"frames.u8": frames * SIZE * SIZE * (3 if self.color else 1), "traces.bin": videos * 2 * TRACE_BYTES}
 
-    def add(self, decoded: _Decoded, ranks: dict[str, int]) -> None:
+    def add(self, decoded: Decoded, ranks: dict[str, int]) -> None:
         """Append one video: pixels and traces first, the journal's line last."""
         entry = {"row": decoded.row, "findings": list(decoded.findings)}
         if decoded.frames is not None:
@@ -299,32 +337,30 @@ class _Writer:
         with open(self._journal, "a", encoding="utf-8") as journal:
             journal.write(json.dumps(entry, allow_nan=False) + "\n")
 
-    def finish(self, store: Path, folder: EchonetFolder, settings: PrepareSettings) -> Store:
+    def finish(self, store: Path, source: Source) -> Store:
         """Write index, report and truth, and give the store its name."""
         if not self.kept:
             raise EchocycleError(
-                f"None of the {len(self.entries)} videos of {folder.root} could be read: "
+                f"None of the {len(self.entries)} videos of {source.root} could be read: "
                 f"{self.entries[0]['findings'][0]['message'] if self.entries else 'the list is empty'}"
             )
         rows = [entry["row"] for entry in self.kept]
         text = io.StringIO()
         table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
         table.writeheader()
-        phantom = self._phantom(folder.root)
+        phantom = self._phantom(source.root)
         if phantom:
             for row in rows:
-                with np.load(folder.root / "Truth" / f"{row['name']}.npz") as truth:
+                with np.load(source.root / "Truth" / f"{row['name']}.npz") as truth:
                     row["spacing_row_mm"], row["spacing_column_mm"] = map(float, truth["spacing_mm"])
         table.writerows(rows)
         write_text(self.folder / "index.csv", text.getvalue())
         traces = np.fromfile(self.folder / "traces.bin", np.uint8).reshape(len(rows), 2, TRACE_BYTES)
         np.save(self.folder / "traces.npy", traces)
-        findings = merge_findings(
-            [_plain(f) for f in folder.findings], [f for e in self.entries for f in e["findings"]]
-        )
-        write_json(self.folder / "report.json", {**report_dict(folder), "findings": findings})
+        findings = merge_findings(source.report["findings"], [f for e in self.entries for f in e["findings"]])
+        write_json(self.folder / "report.json", {**source.report, "findings": findings})
         if phantom:
-            self._write_truth(folder.root, rows)
+            self._write_truth(source.root, rows)
         # started.json first: without it a killed `prepare` begins anew and trusts none of the others
         for name in ("started.json", "journal.jsonl", "traces.bin"):
             (self.folder / name).unlink()
@@ -333,8 +369,8 @@ class _Writer:
             {
                 "format": FORMAT,
                 "id": hashlib.sha256(f"{text.getvalue()}{self.job['settings']}".encode()).hexdigest()[:12],
-                "source": folder.root.resolve().name,
-                "release": folder.release,
+                "source": source.root.resolve().name,
+                "release": source.release,
                 "phantom_version": phantom,
                 "size": SIZE,
                 "color": self.color,

@@ -27,8 +27,11 @@ from echocycle.data.camus import (
     tip_side,
     to_network_size,
 )
+from echocycle.data.prepare import prepare_store
+from echocycle.data.store import SIZE
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.volumes import disc_volume
+from echocycle.settings import PrepareSettings
 
 FRAMES = 7
 SQUARE, FLAT = (1.2, 1.2), (0.6, 1.2)  # mm (row, column), as in the nifti and in the original release
@@ -875,3 +878,66 @@ def test_real_selection_is_the_papers():
         pytest.skip("ECHOCYCLE_CAMUS holds a part of CAMUS only (fewer than 450 patients with an EF)")
     for folder in whole:
         assert acceptance(folder)["agrees"], acceptance(folder)
+
+
+# ---------------------------------------------------------------------------------------------------- the store
+
+
+@pytest.mark.parametrize("release", ["nifti", "original"])
+def test_prepare_makes_a_store(release, request, tmp_path):
+    """Half a beat from ED to ES for each patient, squeezed, with the experts' masks as tracing."""
+    root = request.getfixturevalue(release)
+    folder = read_camus(root)
+    store = prepare_store(root, tmp_path / "store", PrepareSettings(workers=0))
+    assert store.meta["release"] == f"camus-{release}"
+    assert [name.replace("-", "/") for name in store.index["name"]] == [r.patient for r in folder.records]
+    for video, record in enumerate(folder.records):
+        row, sequence = store.index.iloc[video], load_sequence(record)
+        assert row["split"] == (record.split or "train")
+        assert (row["ef"] == record.ef) or (math.isnan(row["ef"]) and math.isnan(record.ef))
+        expected = to_network_size(sequence.frames, None, sequence.spacing_mm, SIZE)
+        assert np.array_equal(store.frames(video), expected.image)
+        spacing = (row["spacing_row_mm"], row["spacing_column_mm"])
+        assert spacing == pytest.approx(expected.spacing_mm)
+        if "ED_gt" not in record.files:
+            assert (row["ed_frame"], row["es_frame"]) == (-1, -1)
+            continue
+        assert (row["ed_frame"], row["es_frame"]) == (0, FRAMES - 1)
+        for phase, mask in zip(("ED", "ES"), store.traced_masks(video), strict=True):
+            still = load_still(record, phase)
+            truth = to_network_size(still.frame, still.mask, still.spacing_mm, SIZE).mask
+            assert np.array_equal(mask, truth)
+
+
+def test_prepare_takes_stills_where_there_is_no_sequence(nifti, tmp_path):
+    for path in nifti.rglob("*half_sequence*"):
+        path.unlink()
+    store = prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0))
+    assert set(store.index["frames"]) == {2}
+    assert (store.index["ed_frame"] == 0).all()
+    assert (store.index["es_frame"] == 1).all()
+
+
+def test_affine_leads_back_to_the_source(nifti, tmp_path):
+    """The middle of the ventricle in the store lies at its middle in the picture."""
+    record = read_camus(nifti).records[0]
+    store = prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0))
+    a, b, c, d, e, f = map(float, store.index["affine"][0].split())
+    rows, columns = np.nonzero(store.traced_masks(0)[0])
+    x, y = columns.mean(), rows.mean()
+    source_rows, source_columns = np.nonzero(load_still(record, "ED").mask)
+    assert a * x + b * y + c == pytest.approx(source_columns.mean(), abs=0.5)
+    assert d * x + e * y + f == pytest.approx(source_rows.mean(), abs=0.5)
+
+
+def test_unreadable_patient_is_left_out_of_the_store(nifti, tmp_path):
+    victim = sorted(nifti.rglob("*_4CH_half_sequence.nii.gz"))[0]
+    victim.write_bytes(victim.read_bytes()[:-40])
+    store = prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0))
+    names = {record.patient for record in read_camus(nifti).records}
+    assert set(store.index["name"]) == names - {victim.parent.name}
+
+
+def test_prepare_keeps_no_colour_of_grey_pictures(nifti, tmp_path):
+    with pytest.raises(EchocycleError, match="leave `color` out"):
+        prepare_store(nifti, tmp_path / "store", PrepareSettings(color=True))
