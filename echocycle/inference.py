@@ -112,10 +112,10 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
         result = _with_masks(result, at_store_size(small), fps)
     if bundle.regressor is not None:
         spec = bundle.regressor.spec
-        if spec.channels == 4 and small is None:
+        if spec.takes_masks and small is None:
             raise EchocycleError(f"The model {bundle.path} needs masks but has no segmenter; train it with --masks.")
         starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
-        reader = (lambda numbers: small[numbers]) if spec.channels == 4 and small is not None else None
+        reader = (lambda numbers: small[numbers]) if spec.takes_masks and small is not None else None
         found = predict_clips(bundle.regressor, networks_input, reader, starts, 20, device)
         if len(frames) < spec.span:
             notes.append(f"The recording has {len(frames)} frames; a clip needs {spec.span}. The rest was left black.")

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from echocycle.bundle import Bundle, Part, choose_device, choose_precision, load_bundle
 from echocycle.data.masks import MaskSet, MaskWriter
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
+from echocycle.models.video_segmenter import VideoSegmenter
 from echocycle.settings import MaskSettings
 
 
@@ -41,11 +43,26 @@ def probabilities(
 
     Yields uint8 (block, size, size), 255 standing for 1.
     """
+    network = segmenter.network
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    def images(numbers: Tensor) -> Tensor:
+        block = torch.from_numpy(np.array(frames[numbers.numpy()])).to(device)
+        return segmenter.preprocess.frames(block, block.ndim == 4)
+
+    if isinstance(network, VideoSegmenter):
+        with autocast:
+            whole = network.video(images, len(frames), batch)
+        yield from map(_as_bytes, whole.split(batch))
+        return
     for first in range(0, len(frames), batch):
-        block = torch.from_numpy(np.array(frames[first : first + batch])).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = segmenter.network(segmenter.preprocess.frames(block, block.ndim == 4)).logits
-        yield (torch.sigmoid(logits.float()) * 255).round().to(torch.uint8).cpu().numpy()
+        with autocast:
+            logits = network(images(torch.arange(first, min(first + batch, len(frames))))).logits
+        yield _as_bytes(torch.sigmoid(logits.float()))
+
+
+def _as_bytes(probabilities: Tensor) -> np.ndarray:
+    return (probabilities * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def write_masks(

@@ -74,12 +74,13 @@ class OptimiserSettings:
     """Momentum of SGD."""
     weight_decay: float = 0.0
     """Weight decay."""
-    schedule: Literal["flat", "step", "one-cycle"] = "flat"
-    """`flat`, `step` (times `gamma` every `step_epochs`), or `one-cycle` (rise over a tenth, cosine to zero)."""
+    schedule: Literal["flat", "step", "one-step", "one-cycle"] = "flat"
+    """`flat`, `step` (times `gamma` every `step_epochs`), `one-step` (the same, once), or `one-cycle` (rise over a
+    tenth, cosine to zero)."""
     step_epochs: int = 15
-    """Epochs between two falls of `step`."""
+    """Epochs between two falls of `step`, or before that of `one-step`."""
     gamma: float = 0.1
-    """Factor of each fall of `step`."""
+    """Factor of each fall."""
     clip_norm: float = 0.0
     """Largest norm of the gradient; 0 leaves it as it is."""
 
@@ -130,17 +131,21 @@ class SegmentSettings:
     method: str = "css"
     """Segmentation method; `echocycle info` lists them."""
     network: str = "deeplabv3_resnet50"
-    """`deeplabv3_resnet50`, or `unet` (small)."""
+    """`deeplabv3_resnet50`, or `unet` (small); method `clas` has its own besides, `r2plus1d_18`."""
     width: int = 16
-    """Channels of the first level of `unet`."""
+    """Channels of the first level of `unet`; a quarter of those of `r2plus1d_18`."""
     weights: str = "imagenet"
-    """Backbone weights: `imagenet` (torchvision's, from its cache or the network), `none`, or a local file."""
+    """Backbone weights: `imagenet`, for `r2plus1d_18` `kinetics` (torchvision's, from its cache or the network),
+    `none`, or a local file."""
     size: int = 112
     """Height and width of the network's input in pixels."""
     batch: int = 20
     """Labelled videos in a step; each gives its ED and its ES frame."""
-    augment: Literal["none", "spatial"] = "none"
-    """`spatial` shifts, scales and turns each traced frame with its mask (not in the paper; for few labels)."""
+    augment: Literal["none", "spatial", "strong"] = "none"
+    """`spatial` shifts, scales and turns each traced frame with its mask (not in the paper; for few labels).
+    `strong` does more of that and changes the picture: for segmenters that must work on another machine's images."""
+    standardise: bool = False
+    """Bring each frame to mean 0 and standard deviation 1 of its own instead of the training videos'."""
     labels: LabelSettings = field(default_factory=LabelSettings)
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(lr=1e-5))
     loop: LoopSettings = field(default_factory=LoopSettings)
@@ -223,8 +228,9 @@ class EvaluateSettings:
 
     splits: tuple[str, ...] = ("val", "test")
     """Splits to predict."""
-    protocol: tuple[Literal["all-clips", "one-clip", "strided"], ...] = ("all-clips",)
-    """`all-clips` (every start), `one-clip` (one random start, five seeds), `strided` (every `stride`-th start)."""
+    protocol: tuple[Literal["all-clips", "one-clip", "strided", "beat-by-beat"], ...] = ("all-clips",)
+    """`all-clips` (every start), `one-clip` (one random start, five seeds), `strided` (every `stride`-th start),
+    `beat-by-beat` (one clip around each systole that the masks show, as EchoNet-Dynamic does)."""
     stride: int = 8
     """Frames between two starts of `strided`."""
     clip_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -235,6 +241,8 @@ class EvaluateSettings:
     """`auto` takes a GPU where there is one."""
     precision: Literal["32", "bf16"] = "32"
     """`32`, or `bf16` autocast."""
+    largest_only: bool = False
+    """Of each predicted mask only the largest blob counts; by default all that the segmenter marks."""
 
     def __post_init__(self) -> None:
         require(self.batch > 0 and self.stride > 0, "batch and stride must be above 0.")
@@ -274,6 +282,14 @@ class Preset:
     phantom: dict[str, Any]
     """Arguments of `PhantomSettings`."""
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    segment_others: dict[str, SegmentSettings] = field(default_factory=dict)
+    """By method; one that is not named takes `segment`, without the options of its method."""
+
+    def segmentation(self, method: str) -> SegmentSettings:
+        """The settings of one segmentation method."""
+        if method in self.segment_others:
+            return replace(self.segment_others[method], method=method)
+        return self.segment if method == self.segment.method else replace(self.segment, method=method, option={})
 
     def regression(self, method: str) -> RegressSettings:
         """The settings of one regression method."""
@@ -283,14 +299,28 @@ class Preset:
 def paper() -> Preset:
     """The paper's own settings: EchoNet-Dynamic, ImageNet and Kinetics weights, 1/8 of the labels."""
     labels = LabelSettings(pool="7360")
+    segment = SegmentSettings(labels=labels)
     regress = RegressSettings(labels=labels)
     return Preset(
         name="paper",
-        segment=SegmentSettings(labels=labels),
+        segment=segment,
+        segment_others={
+            "clas": replace(
+                segment,
+                network="r2plus1d_18",
+                weights="kinetics",
+                batch=4,
+                optimiser=OptimiserSettings("adamw", lr=1e-4, schedule="one-step", step_epochs=3),
+                loop=LoopSettings(epochs=10),
+            )
+        },
         mask=MaskSettings(),
         regress={
             "default": regress,
             "supervised": replace(regress, loop=LoopSettings(epochs=45)),
+            "adacon": replace(regress, loop=LoopSettings(epochs=45)),
+            # the standard deviation of EchoNet-Dynamic's EF: its loss is in standardised units
+            "ucvme": replace(regress, batch=10, target_scale=12.4),
         },
         evaluate=EvaluateSettings(),
         phantom={"videos": 10_030},
@@ -305,13 +335,18 @@ def phantom() -> Preset:
     regress = RegressSettings(
         labels=labels, loop=loop, optimiser=adamw, weights="none", fc_bias=None, target_scale=10.0
     )
+    segment = SegmentSettings(
+        labels=labels, loop=loop, optimiser=replace(adamw, lr=3e-4), weights="none", augment="spatial"
+    )
     return Preset(
         name="phantom",
-        segment=SegmentSettings(
-            labels=labels, loop=loop, optimiser=replace(adamw, lr=3e-4), weights="none", augment="spatial"
-        ),
+        segment=segment,
+        segment_others={
+            "clas": replace(segment, network="r2plus1d_18", batch=4),
+            "cps": replace(segment, option={"weight": "0.1"}),  # see `tiny`
+        },
         mask=MaskSettings(batch=256, precision="bf16"),
-        regress={"default": regress},
+        regress={"default": regress, "cross_model": replace(regress, option={"pseudo_labels": "train"})},
         evaluate=EvaluateSettings(batch=80, precision="bf16"),
         phantom={"videos": 1200},
     )
@@ -339,25 +374,42 @@ def tiny() -> Preset:
         optimiser=replace(adamw, clip_norm=5.0),
         loop=LoopSettings(steps=600, validate_every=50, precision="auto"),
     )
+    segment = SegmentSettings(
+        network="unet",
+        weights="none",
+        size=56,
+        batch=10,
+        augment="spatial",
+        labels=labels,
+        optimiser=adamw,
+        loop=LoopSettings(steps=300, validate_every=50),
+        # clips of 40 frames at period 2: 79 video frames, more than a beat, from the short clips of the demo
+        option={"period": "2", "longer_than": "79"},
+    )
     return Preset(
         name="tiny",
-        segment=SegmentSettings(
-            network="unet",
-            weights="none",
-            size=56,
-            batch=10,
-            augment="spatial",
-            labels=labels,
-            optimiser=adamw,
-            loop=LoopSettings(steps=300, validate_every=50),
-            # clips of 40 frames at period 2: 79 video frames, more than a beat, from the short clips of the demo
-            option={"period": "2", "longer_than": "79"},
-        ),
+        segment=segment,
+        segment_others={
+            "tccl": segment,
+            # as many unlabelled frames for a labelled one as in the paper; at the usual weight the first answers, which
+            # are noise from random weights, confirm one another
+            "cps": replace(segment, option={"unlabelled_batch": "20", "weight": "0.1"}),
+            "clas": replace(
+                segment,
+                network="r2plus1d_18",
+                width=4,
+                batch=4,
+                optimiser=replace(adamw, clip_norm=5.0),
+                option={},
+            ),
+        },
         mask=MaskSettings(batch=32, precision="auto"),
         regress={
             "default": regress,
-            # it starts as the trained teacher, so two thirds of the steps suffice
-            "student": replace(regress, option={"unlabelled_batch": "5"}, loop=replace(regress.loop, steps=400)),
+            # as many unlabelled clips for a labelled one as in the paper
+            "student": replace(regress, option={"unlabelled_batch": "5"}),
+            "mean_teacher": replace(regress, option={"unlabelled_batch": "5"}),
+            "cross_model": replace(regress, option={"unlabelled_batch": "5", "pseudo_labels": "train"}),
         },
         evaluate=EvaluateSettings(protocol=("strided",), stride=6, batch=32),
         phantom={
@@ -383,8 +435,9 @@ def preset(name: str) -> Preset:
 def for_own_folder(chosen: Preset) -> Preset:
     """A preset for a user's folder: every video that carries a label is labelled, every other is unlabelled."""
     labels = LabelSettings(labelled="all")
+    others = {name: replace(each, labels=labels) for name, each in chosen.segment_others.items()}
     regress = {name: replace(each, labels=labels) for name, each in chosen.regress.items()}
-    return replace(chosen, segment=replace(chosen.segment, labels=labels), regress=regress)
+    return replace(chosen, segment=replace(chosen.segment, labels=labels), segment_others=others, regress=regress)
 
 
 # ------------------------------------------------------------------------------------ saving and reading

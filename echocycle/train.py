@@ -47,6 +47,8 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int, steps_per_
     """The learning rate of a step (0-based)."""
     if settings.schedule == "step":
         return settings.lr * settings.gamma ** (step // steps_per_epoch // settings.step_epochs)
+    if settings.schedule == "one-step":
+        return settings.lr * (settings.gamma if step >= settings.step_epochs * steps_per_epoch else 1.0)
     if settings.schedule == "one-cycle":
         rise = max(1, steps // 10)
         if step < rise:
@@ -98,9 +100,8 @@ def fit(
     if point is None:
         method.prepare_start(data)
     fabric.to_device(method)
-    optim = method.optimiser(optimiser)
     # The method is not wrapped: the wrapper lets no gradient but the sum's be asked for (see `_gradient_norms`).
-    optim = fabric.setup_optimizers(optim)
+    optim: Any = fabric.setup_optimizers(method.optimiser(optimiser))
     best, best_step, start = math.inf, -1, 0
     if point is not None:
         method.load_state_dict(point["method"])

@@ -65,7 +65,7 @@ def bundle(tmp_path: Path) -> Bundle:
 # ------------------------------------------------------------------------------------------------- round trip
 
 
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_loaded_regressor_gives_the_same_ef(tmp_path: Path, network: str, channels: int) -> None:
     part = trained(regressor_part(channels, network))
@@ -76,7 +76,7 @@ def test_a_loaded_regressor_gives_the_same_ef(tmp_path: Path, network: str, chan
     clips = torch.randn(2, channels, 8, 16, 16)
     with torch.no_grad():
         expected = part.network.eval()(clips)
-    assert torch.equal(loaded.network(clips), expected)
+        assert torch.equal(loaded.network(clips), expected)
     assert expected.shape == (2,)
     assert not loaded.network.training
     assert not any(p.requires_grad for p in loaded.network.parameters())

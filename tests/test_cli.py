@@ -119,6 +119,22 @@ def test_a_presets_options_belong_to_its_method(asked: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("how", ["line", "environment", "file"])
+def test_a_preset_knows_each_segmentation_method(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    call = ["segment", "store", "run", "--preset=paper"]
+    if how == "line":
+        call += ["--method", "clas"]
+    elif how == "environment":
+        monkeypatch.setenv("ECHOCYCLE_SEGMENT_METHOD", "clas")
+    else:
+        call += ["--config", config(tmp_path, "segment: {method: clas}")]
+    assert main(call) == 0
+    assert asked["settings"] == preset("paper").segmentation("clas")
+    assert asked["settings"].network == "r2plus1d_18"
+
+
+@pytest.mark.parametrize("how", ["line", "environment", "file"])
 def test_a_preset_knows_each_regression_method(
     asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -180,6 +196,10 @@ def test_train_lays_assignments_over_file_over_preset(asked: dict[str, Any], tmp
     chosen = asked["settings"]
     assert (chosen.segment.batch, chosen.segment.loop.steps, chosen.mask.batch) == (7, 5, 2)
     assert {each.batch for each in chosen.regress.values()} == {3}
+    assert {each.loop.steps for each in chosen.segment_others.values()} == {5}
+    assert chosen.segmentation("clas").network == preset("tiny").segmentation("clas").network == "r2plus1d_18"
+    assert main([*call, "--set", "segment.method=clas"]) == 0
+    assert asked["settings"].segment == chosen.segmentation("clas")
     assert chosen.segment.loop.validate_every == preset("tiny").segment.loop.validate_every
     for wrong in ("segment.loop.steps", "steps=5", "predict.batch=3", "segment.loop.stepz=5"):
         assert main(["train", "videos", "--set", wrong]) == 2

@@ -31,6 +31,7 @@ def every_preset_setting() -> list[Any]:
         chosen = preset(name)
         found += [chosen.segment, chosen.mask, chosen.evaluate, *chosen.regress.values()]
         found += [chosen.regression(method) for method in regression.METHODS]
+        found += [chosen.segmentation(method) for method in segmentation.METHODS]
     return found
 
 
@@ -51,7 +52,9 @@ def test_options_survive_text(kind: Any) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_options_are_its_methods(name: str) -> None:
     chosen = preset(name)
-    from_dict(segmentation.METHODS[chosen.segment.method].Options, chosen.segment.option)
+    for method, kind in segmentation.METHODS.items():
+        assert chosen.segmentation(method).method == method
+        from_dict(kind.Options, chosen.segmentation(method).option)
     for method, kind in regression.METHODS.items():
         assert chosen.regression(method).method == method
         from_dict(kind.Options, chosen.regression(method).option)

@@ -127,15 +127,25 @@ class ClipSampler:
 
     def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> ClipBatch:
         """One clip of a video, with the axes of a batch of one left out."""
+        return self.cut(data, video, self.start(data, video, rng), rng)
+
+    def start(self, data: TrainingData, video: int, rng: np.random.Generator) -> int:
+        """The first frame of a clip."""
         n_frames = data.n_frames(video)
         if self.traced_frame:
-            start = self._start_on_traced(data, video, n_frames, rng)
-        else:
-            start = clip_start(n_frames, self.frames, self.period, rng)
+            return self._start_on_traced(data, video, n_frames, rng)
+        return clip_start(n_frames, self.frames, self.period, rng)
+
+    def cut(self, data: TrainingData, video: int, start: int, rng: np.random.Generator, jitter: int = 0) -> ClipBatch:
+        """The clip from `start` on; with `jitter` each of its frames is one up to that many frames away."""
         clip, valid = cut_clip(data, video, start, self.frames, self.period)
+        numbers = start + self.period * np.arange(valid)
+        if jitter:
+            numbers = (numbers + rng.integers(-jitter, jitter + 1, valid)).clip(0, data.n_frames(video) - 1)
+            clip = np.zeros_like(clip)
+            clip[:valid] = data.frames(video)[numbers]
         mask = None
         if self.masks:
-            numbers = start + self.period * np.arange(valid)
             found = data.masks(video, numbers)
             mask = np.zeros((self.frames, *found.shape[1:]), np.uint8)
             mask[:valid] = found
@@ -165,6 +175,36 @@ class ClipSampler:
             torch.tensor(index),
             torch.from_numpy(np.stack(warp)) if self.augment else None,
         )
+
+
+@dataclass(frozen=True)
+class ViewSampler:
+    """Several views of each clip: the same start, then for each view its own frame jitter or crop.
+
+    A batch of n clips holds all first views, then all second views and so on: `chunk(len(jitter))` parts them.
+    """
+
+    clip: ClipSampler
+    jitter: tuple[int, ...]
+    """For each view how many video frames a frame may lie away from its place."""
+    own_crops: bool = False
+    """Each view has a crop and an augmentation of its own."""
+
+    def usable(self, data: TrainingData, video: int) -> bool:
+        """Every video can give a clip."""
+        return self.clip.usable(data, video)
+
+    def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> tuple[ClipBatch, ...]:
+        """The views of one clip of a video."""
+        start = self.clip.start(data, video, rng)
+        views = [self.clip.cut(data, video, start, rng, jitter) for jitter in self.jitter]
+        if not self.own_crops:
+            views = [view._replace(crop=views[0].crop, warp=views[0].warp) for view in views]
+        return tuple(views)
+
+    def stack(self, samples: list[tuple[ClipBatch, ...]]) -> ClipBatch:
+        """A batch of views."""
+        return self.clip.stack([view for views in zip(*samples, strict=True) for view in views])
 
 
 @dataclass(frozen=True)

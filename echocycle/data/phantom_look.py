@@ -9,7 +9,7 @@ mask is exact by construction.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -147,9 +147,12 @@ def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -
     masks = np.zeros((count, SIZE * SIZE), dtype=bool)
     offset = gain + np.float32(0.16 * per_neper)  # the median of speckle lies 1.6 dB under its mean power
     lowest, highest = DISPLAY_RANGE
+    wall = replace(heart, narrowing=heart.narrowing * (1 - look.reader_tightness)) if look.reader_tightness else heart
     for t in range(count):
         shift = motion.drift[t]
-        warp = warp_to_diastole(heart, look, grid, float(motion.contraction[t]), float(shift[0]), float(shift[1]))
+        place = (float(motion.contraction[t]), float(shift[0]), float(shift[1]))
+        warp = warp_to_diastole(wall, look, grid, *place)
+        inside = warp.inside if wall is heart else warp_to_diastole(heart, look, grid, *place).inside
         amplitude = tissue[warp.table_index]
         valve.draw(amplitude, warp, float(motion.contraction[t]), float(motion.valve[t]), per_neper)  # type: ignore[arg-type]
         echo = amplitude * moving.next().ravel()[warp.table_index] + haze * standing.next()
@@ -157,7 +160,7 @@ def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -
         level = np.log(power + np.float32(1e-6)) * (per_neper / 2) + offset
         np.clip(level, lowest, highest - 1, out=level)
         frames[t, grid.index] = curve[((level - lowest) / DISPLAY_STEP).astype(np.intp)]
-        masks[t, grid.index] = warp.inside
+        masks[t, grid.index] = inside
     pictures = frames.reshape(count, SIZE, SIZE)
     if look.blur > 0:
         pictures = ndimage.gaussian_filter(pictures, (0, look.blur, look.blur))

@@ -79,6 +79,9 @@ class Look:
     """Signed distance from the outline at which the endocardial ramp begins (negative is inside)."""
     edge_end: float = 7.0
     """Signed distance from the outline at which the wall is brightest."""
+    reader_tightness: float = 0.0
+    """How much less the wall moves inwards than the outline until end systole, relative: readers differ in whether
+    they trace trabeculae as blood."""
     wall_thickness: float = 6.0
     """Thickness of the wall at end diastole."""
 
@@ -104,6 +107,8 @@ class Look:
     """Angle between a shut leaflet and the mitral plane."""
     leaflet_swing: float = 66.0
     """Angle by which a leaflet swings open."""
+    valve_at_diastole: float = 0.0
+    """How far the mitral valve still is open in the frame called end diastole, 0 to 1; readers differ."""
     papillary_share: float = 0.4
     """Share of clips that show a papillary muscle, on the lateral side of the cavity."""
     papillary_level: float = 50.0
@@ -294,25 +299,27 @@ class Ranges:
     heart_x: tuple[float, float] = (54.0, 64.0)
     heart_y: tuple[float, float] = (12.0, 32.0)
     heart_tilt: tuple[float, float] = (-20.0, 6.0)
-    heart_size: tuple[float, float] = (0.62, 1.15)
-    heart_slimness: tuple[float, float] = (0.58, 1.1)
+    heart_size: tuple[float, float] = (0.75, 1.2)
+    heart_slimness: tuple[float, float] = (0.68, 1.1)
     apex_bluntness: tuple[float, float] = (-0.5, 0.2)
     lowest_base: tuple[float, float] = (92.0, 102.0)
     atrium_size: tuple[float, float] = (0.8, 1.7)
     right_heart_size: tuple[float, float] = (0.8, 1.6)
     left_atrium_haze: tuple[float, float] = (-15.0, 25.0)
-    cavity_level: tuple[float, float] = (-30.0, 75.0)
+    cavity_level: tuple[float, float] = (-25.0, 82.0)
     septum_level: tuple[float, float] = (80.0, 175.0)
     lateral_level: tuple[float, float] = (45.0, 125.0)
     apical_level: tuple[float, float] = (50.0, 130.0)
-    tissue_level: tuple[float, float] = (40.0, 120.0)
+    tissue_level: tuple[float, float] = (50.0, 120.0)
     lung_level: tuple[float, float] = (20.0, 110.0)
     right_heart_haze: tuple[float, float] = (0.0, 35.0)
-    edge_start: tuple[float, float] = (-6.0, -1.0)
-    edge_end: tuple[float, float] = (2.0, 7.0)
+    edge_start: tuple[float, float] = (-7.0, -2.0)
+    edge_end: tuple[float, float] = (1.0, 5.5)
+    reader_tightness: tuple[float, float] = (0.0, 0.35)
     wall_thickness: tuple[float, float] = (4.0, 11.0)
     leaflet_level: tuple[float, float] = (60.0, 150.0)
     leaflet_thinness: tuple[float, float] = (10.0, 40.0)
+    valve_at_diastole: tuple[float, float] = (0.0, 1.0)
     papillary_level: tuple[float, float] = (40.0, 110.0)
     trabeculae: tuple[float, float] = (0.0, 1.8)
     grey_per_db: tuple[float, float] = (3.0, 7.0)

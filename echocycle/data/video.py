@@ -60,6 +60,8 @@ def read_video(path: Path, *, color: bool = False, damaged: Literal["raise", "cu
     with path.open("rb") as file:
         if _is_web_page(file.read(1024)):
             raise EchocycleError(f"{path} is a web page, not a video: the download failed. Download it again.")
+        if hasattr(_pyav(), "STANDS_IN"):
+            return _read_phantom(path, color)
         file.seek(0)
         return decode(file, path, color=color, damaged=damaged)
 
@@ -110,6 +112,17 @@ def decode(
         spacing_mm=UNKNOWN_SPACING,
         source=Path(source),
     )
+
+
+def _read_phantom(path: Path, color: bool) -> Recording:
+    """A phantom's video on a machine without PyAV (see `experiments/standins/`); the note says so."""
+    av = _pyav()
+    try:
+        frames, rate, listed = av.read_mjpeg(path, color)
+    except OSError as error:
+        raise EchocycleError(str(error)) from None
+    fps, fps_notes = checked_fps(rate)
+    return Recording(frames, fps, listed, (av.STANDS_IN, *fps_notes), UNKNOWN_SPACING, path)
 
 
 def notes_on_frames(frames: np.ndarray) -> list[str]:
@@ -164,6 +177,12 @@ def write_mjpeg(path: Path, frames: np.ndarray, fps: float) -> None:
     This is the format of EchoNet-Dynamic. Full range at the best JPEG quality: on pure speckle, grey levels
     move by less than one on average and by about six at most. The same frames give the same bytes.
     """
+    av = _pyav()
+    if hasattr(av, "STANDS_IN"):  # a machine without PyAV, see `experiments/standins/`
+        _check_frames(frames)
+        with replacing(path) as temporary:
+            av.write_mjpeg(temporary, frames, fps)
+        return
     quality = {"qmin": "1", "qmax": "1"}
     _write(path, frames, fps, codec="mjpeg", pixels="yuvj420p", options=quality, container={})
 

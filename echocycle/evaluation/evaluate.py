@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from echocycle.bundle import Bundle, choose_device, load_bundle
+from echocycle.bundle import Bundle, Part, choose_device, load_bundle
 from echocycle.console import console, track
 from echocycle.data.masks import MaskSet
 from echocycle.data.store import Store
@@ -37,12 +37,12 @@ from echocycle.runs import Run
 from echocycle.settings import EvaluateSettings, to_dict
 
 
-def evaluate_run(run: Run, settings: EvaluateSettings, store: Store) -> Path:
-    """Evaluate a run into its folder `evaluation`; goes on after a kill, and is quick when it is already done.
+def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Path | None = None) -> Path:
+    """Evaluate a run into `folder` (its `evaluation`); goes on after a kill, and is quick when it is already done.
 
     A run's best part decides: a regression run gives predictions.csv, a segmentation run dice.csv and volumes.csv.
     """
-    folder = run.path / "evaluation"
+    folder = folder or run.path / "evaluation"
     job = {"settings": _essential(settings), "store": store.meta["id"]}
     done = folder / "metrics.json"
     if done.exists() and read_json(done)["job"] == job:
@@ -115,32 +115,44 @@ def _evaluate_regressor(
     device: Any,
     identity: dict[str, Any],
 ) -> dict[str, Any]:
-    regressor = bundle.regressor
+    regressor, segmenter = bundle.regressor, bundle.segmenter
     assert regressor is not None
-    masks: MaskSet | None = None
-    if regressor.spec.channels == 4:
-        assert bundle.segmenter is not None
-        names = [p.parent.name for p in (store.path / "masks").glob("*/masks.json")]
-        fitting = [n for n in names if store.masks(n).meta.get("segmenter") == bundle.segmenter.hash]
-        if not fitting:
-            raise EchocycleError(
-                f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
-            )
-        masks = store.masks(fitting[0])
+    if segmenter is None and "beat-by-beat" in settings.protocol:
+        raise EchocycleError(
+            f"Protocol beat-by-beat finds the beats in masks, and the model of {run.path} has no segmenter; train it "
+            "with --masks, or choose another protocol."
+        )
+    masks = _masks_of(segmenter, store)
+    if regressor.spec.takes_masks and masks is None:
+        raise EchocycleError(
+            f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
+        )
     labelled = [video for video in videos if np.isfinite(store.index["ef"][video])]
     if not labelled:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
 
     def make(video: int) -> list[dict[str, Any]]:
-        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, identity)
+        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, identity, segmenter)
         return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
     rows = [row for rows in journal.over(f"Evaluating {run.id}", labelled, make) for row in rows]
+    if not rows:
+        raise EchocycleError(f"No beat was found in the masks of any video; evaluate {run.path} by another protocol.")
     write_predictions(folder / "predictions.csv", pd.DataFrame(rows))
+    asked = store.index["split"][labelled].value_counts().to_dict()
     return {
-        "ef": ef_metrics(read_predictions(folder / "predictions.csv")),
+        "ef": ef_metrics(read_predictions(folder / "predictions.csv"), asked),
         "naive": naive_metrics(run, store, settings),
     }
+
+
+def _masks_of(segmenter: Part | None, store: Store) -> MaskSet | None:
+    """The masks of a segmenter in a store, if there are any."""
+    if segmenter is None:
+        return None
+    names = [p.parent.name for p in (store.path / "masks").glob("*/masks.json")]
+    fitting = (found for found in map(store.masks, names) if found.meta.get("segmenter") == segmenter.hash)
+    return next(fitting, None)
 
 
 def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[str, Any]:
@@ -157,8 +169,11 @@ def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[st
     return found
 
 
-def ef_metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Every metric with its bootstrap interval, by split and protocol, from predictions.csv."""
+def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict[str, Any]:
+    """Every metric with its bootstrap interval, by split and protocol, from predictions.csv.
+
+    `asked`: videos of each split; those that a protocol gave no answer for are counted as `not_measured`.
+    """
     videos = per_video(table)
     found: dict[str, Any] = {}
     for (split, protocol), rows in videos.groupby(["split", "protocol"], sort=False):
@@ -167,6 +182,8 @@ def ef_metrics(table: pd.DataFrame) -> dict[str, Any]:
                 "videos": len(rows),
                 **intervals(rows["ef_true"].to_numpy(), rows["ef_pred"].to_numpy(), rows["patient"]),
             }
+            if missing := (asked or {}).get(str(split), len(rows)) - len(rows):
+                found[str(split)][str(protocol)]["not_measured"] = missing
     return found
 
 
@@ -223,6 +240,7 @@ def _evaluate_segmenter(
     return {
         "dice": dice_metrics(read_dice(folder / "dice.csv")),
         "ef_discs": discs_metrics(read_volumes(folder / "volumes.csv")),
+        "ef_traced": traced_metrics(read_volumes(folder / "volumes.csv")),
     }
 
 
@@ -242,6 +260,19 @@ def dice_metrics(table: pd.DataFrame) -> dict[str, Any]:
                 "mean": float(dice_per_video(*counts).mean()),
                 "videos": int(part["video"].nunique()),
             }
+    return found
+
+
+def traced_metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """EF by discs of the two traced frames, predicted masks against traced ones, by split, with intervals."""
+    found: dict[str, Any] = {}
+    for split, rows in table.groupby("split", sort=False):
+        pair = rows[["ef_traced_true", "ef_traced_pred"]].apply(pd.to_numeric).dropna()
+        if len(pair) > 1:
+            both = intervals(
+                pair["ef_traced_true"].to_numpy(), pair["ef_traced_pred"].to_numpy(), rows["patient"][pair.index]
+            )
+            found[str(split)] = {"videos": len(pair), **both}
     return found
 
 

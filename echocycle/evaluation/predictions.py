@@ -13,7 +13,7 @@ from echocycle.data.clips import ClipBatch, clip_start, clip_starts
 from echocycle.data.masks import MaskSet
 from echocycle.data.store import SIZE, Store
 from echocycle.evaluation.tables import dice_row
-from echocycle.evaluation.volumes import ef_by_discs
+from echocycle.evaluation.volumes import disc_volume, ef_by_discs, largest_components, systoles_of_echonet
 from echocycle.masks import probabilities
 from echocycle.settings import EvaluateSettings
 
@@ -34,6 +34,15 @@ def starts_of(protocol: str, n_frames: int, spec: Any, settings: EvaluateSetting
     key = list(video.encode())
     rngs = [np.random.default_rng([seed, *key]) for seed in settings.clip_seeds]
     return [clip_start(n_frames, spec.frames, spec.period, rng) for rng in rngs]
+
+
+def beat_starts(area: np.ndarray, spec: Any) -> list[int]:
+    """First frames of the clips of `beat-by-beat`: one around each systole of the area curve (time,), in pixels.
+
+    A systole too near the start has the first clip, and one too near the end none, as in EchoNet-Dynamic's scripts.
+    """
+    starts = (max(0, int(systole) - spec.frames * spec.period // 2) for systole in systoles_of_echonet(area))
+    return [start for start in starts if start < clip_starts(len(area), spec.frames, spec.period)]
 
 
 @torch.no_grad()
@@ -68,11 +77,11 @@ def predict_clips(
         None,
         torch.zeros(1),
     )
-    video = regressor.preprocess.clips(batch_of_one, masks=mask is not None)[0]
+    video = spec.visible(regressor.preprocess.clips(batch_of_one, masks=mask is not None))[0]
     if longest > length:
         filler = F.pad(video[:, :1] * 0, (0, 0, 0, 0, 0, longest - length - 1))
         if mask is not None:
-            filler[3] = -1.0
+            filler[-1] = -1.0
         video = torch.cat([video, filler], 1)
     steps = torch.arange(spec.frames, device=device) * spec.period
     found = []
@@ -92,19 +101,32 @@ def predict_video_rows(
     settings: EvaluateSettings,
     device: torch.device,
     identity: dict[str, Any],
+    segmenter: Part | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of predictions.csv of one video; `identity` gives run, method and seed."""
+    """The rows of predictions.csv of one video; `identity` gives run, method and seed.
+
+    `beat-by-beat`, for which alone the segmenter is needed, gives the mean over beats in one row, or none where no
+    beat is found.
+    """
     row = store.index.iloc[video]
-    need = regressor.spec.channels == 4
-    assert masks is not None or not need
-    reader = (lambda numbers: masks.probabilities(video, numbers)) if need and masks is not None else None
+    spec = regressor.spec
+    assert masks is not None or not spec.takes_masks
+    reader = (lambda numbers: masks.probabilities(video, numbers)) if spec.takes_masks and masks is not None else None
     for protocol in settings.protocol:
-        starts = starts_of(protocol, store.n_frames(video), regressor.spec, settings, row["name"])
-        found = predict_clips(
-            regressor, store.frames(video), reader, starts, settings.batch, device, settings.precision
-        )
-        for place, (start, ef) in enumerate(zip(starts, found, strict=True)):
-            named = f"one-clip-{settings.clip_seeds[place]}" if protocol == "one-clip" else protocol
+        if protocol == "beat-by-beat":
+            assert segmenter is not None
+            found = video_probabilities(segmenter, store, masks, video, settings, device)
+            starts = beat_starts((found > THRESHOLD).sum((1, 2)), spec)
+            if not starts:
+                continue
+        else:
+            starts = starts_of(protocol, store.n_frames(video), spec, settings, row["name"])
+        ef = predict_clips(regressor, store.frames(video), reader, starts, settings.batch, device, settings.precision)
+        names = [protocol] * len(starts) if protocol != "one-clip" else [f"one-clip-{s}" for s in settings.clip_seeds]
+        clips: list[tuple[str, int | None, float]] = list(zip(names, starts, ef, strict=True))
+        if protocol == "beat-by-beat":  # two beats can have the same clip, so their mean is all that is told
+            clips = [(protocol, None, ef.mean())]
+        for named, start, each in clips:
             yield {
                 **identity,
                 "split": row["split"],
@@ -113,7 +135,7 @@ def predict_video_rows(
                 "protocol": named,
                 "clip_start": start,
                 "ef_true": row["ef"],
-                "ef_pred": float(ef),
+                "ef_pred": float(each),
             }
 
 
@@ -127,7 +149,8 @@ def video_probabilities(
 ) -> np.ndarray:
     """Probabilities of all frames of a video at the store's size, uint8 (time, 112, 112).
 
-    Taken from the mask set where it has the video, else made by the segmenter.
+    Taken from the mask set where it has the video, else made by the segmenter. With `largest_only` all but the largest
+    blob of each frame is 0.
     """
     if masks is not None and masks.has(video):
         small = masks.probabilities(video, np.arange(store.n_frames(video)))
@@ -135,7 +158,8 @@ def video_probabilities(
         small = np.concatenate(
             list(probabilities(segmenter, store.frames(video), max(settings.batch, 64), device, settings.precision))
         )
-    return at_store_size(small)
+    found = at_store_size(small)
+    return found * largest_components(found > THRESHOLD) if settings.largest_only else found
 
 
 def at_store_size(masks: np.ndarray) -> np.ndarray:
@@ -177,8 +201,29 @@ def mask_rows(
         "video": row["name"],
         "ef_true": row["ef"],
         **measured,
+        **_traced_ef(masks, store, video),
     }
     return dice, volumes
+
+
+def _traced_ef(masks: np.ndarray, store: Store, video: int) -> dict[str, float]:
+    """EF by discs of the two traced frames alone: from the predicted masks and from the traced ones, percent.
+
+    What remains to be compared where there are stills only, or no label; NaN without a tracing.
+    """
+    row = store.index.iloc[video]
+    nothing = {"ef_traced_pred": float("nan"), "ef_traced_true": float("nan")}
+    if row["ed_frame"] < 0:
+        return nothing
+    spacing: Any = (float(row["spacing_row_mm"]), float(row["spacing_column_mm"]))
+    spacing = spacing if np.isfinite(spacing).all() else None
+
+    def ef(pair: np.ndarray) -> float:
+        edv, esv = (disc_volume(mask, spacing).volume for mask in pair)
+        return 100 * (edv - esv) / edv if edv > 0 else float("nan")
+
+    pair = masks[[int(row["ed_frame"]), int(row["es_frame"])]]
+    return {"ef_traced_pred": ef(pair), "ef_traced_true": ef(store.traced_masks(video))}
 
 
 def overlay_sample(

@@ -93,7 +93,7 @@ class Beat(NamedTuple):
     es: int
 
 
-def _systoles_of_echonet(area: Floats) -> NDArray[np.intp]:
+def systoles_of_echonet(area: Floats) -> NDArray[np.intp]:
     """EchoNet-Dynamic's rule: troughs at least 20 frames apart, as deep as half the trimmed range.
 
     The range is trimmed at the sorted positions round(n^0.05) and round(n^0.95): powers, not products.
@@ -137,7 +137,7 @@ def find_beats(area: Sequence[float] | Floats, fps: float, rule: Rule = "promine
     if len(area) < 2 or not area.any():
         return []
     smooth = smooth_area(area, fps)
-    systoles = _systoles_of_echonet(area) if rule == "echonet" else _systoles(smooth, fps)
+    systoles = systoles_of_echonet(area) if rule == "echonet" else _systoles(smooth, fps)
 
     beats: list[Beat] = []
     cut_off: list[Beat] = []

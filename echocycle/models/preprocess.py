@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from echocycle.data.clips import ClipBatch
 
+DARK = 4.0
+"""Grey level up to which a pixel counts as black: outside the fan there is only compression ripple."""
+
 
 class Preprocess(nn.Module):
     """Resize, repeat grey to three channels, normalise by the training videos' mean and standard deviation."""
@@ -15,18 +18,30 @@ class Preprocess(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], size: int):
+    def __init__(self, mean: Sequence[float], std: Sequence[float], size: int, standardise: bool = False):
         super().__init__()
-        self.size = size
+        self.size, self.standardise = size, standardise
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
 
     def frames(self, frames: Tensor, color: bool = False) -> Tensor:
         """uint8 (n, height, width[, 3]) -> float (n, 3, size, size)."""
-        if color:
-            images = resize(frames.movedim(-1, 1).float(), self.size)
-            return (images - self.mean[:, None, None]) / self.std[:, None, None]
-        images = (resize(frames[:, None].float(), self.size) - self.mean[0]) / self.std[0]
+        return self.normalised(self.levels(frames, color))
+
+    def levels(self, frames: Tensor, color: bool = False) -> Tensor:
+        """uint8 (n, height, width[, 3]) -> grey levels, float (n, 1 or 3, size, size)."""
+        return resize(frames.movedim(-1, 1).float() if color else frames[:, None].float(), self.size)
+
+    def normalised(self, levels: Tensor) -> Tensor:
+        """Grey levels (n, 1 or 3, size, size) -> what the networks take, (n, 3, size, size).
+
+        Less the training videos' mean, over their standard deviation; with `standardise` less each image's own mean,
+        over its own standard deviation, both of its lit pixels.
+        """
+        if self.standardise:
+            return standardised(levels).expand(-1, 3, -1, -1)
+        channels = levels.shape[1]
+        images = (levels - self.mean[:channels, None, None]) / self.std[:channels, None, None]
         return images.expand(-1, 3, -1, -1)
 
     def clips(self, batch: ClipBatch, *, masks: bool, pad: int = 0) -> Tensor:
@@ -55,6 +70,15 @@ class Preprocess(nn.Module):
                 ]
             )
         return clips
+
+
+def standardised(levels: Tensor) -> Tensor:
+    """Images (n, channels, height, width) with mean 0 and standard deviation 1 over their lit pixels."""
+    lit = (levels > DARK).float()
+    count = lit.sum((1, 2, 3), keepdim=True).clamp_min(1)
+    mean = (levels * lit).sum((1, 2, 3), keepdim=True) / count
+    variance = ((levels - mean).square() * lit).sum((1, 2, 3), keepdim=True) / count
+    return (levels - mean) / (variance + 1).sqrt()
 
 
 def resize(images: Tensor, size: int) -> Tensor:

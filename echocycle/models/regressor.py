@@ -1,6 +1,6 @@
 """Regression networks: a clip in, ejection fraction out; torchvision's video ResNets with widths as a setting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from torchvision.models.video import MC3_18_Weights, R2Plus1D_18_Weights, R3D_18
 from torchvision.models.video.resnet import BasicBlock, Conv3DNoTemporal, Conv3DSimple
 
 from echocycle.errors import EchocycleError
+from echocycle.models.folding import Folding
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 
 
@@ -25,7 +26,7 @@ class SpatialConv(nn.Conv3d):
         """(batch, channels, time, height, width), best in channels-last order: then no pixel is moved."""
         frames = clips.transpose(1, 2).flatten(0, 1)
         padding = tuple(map(int, self.padding[1:]))
-        frames = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)  # type: ignore[arg-type]
+        frames = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], padding)  # type: ignore[arg-type]
         return frames.unflatten(0, (clips.shape[0], clips.shape[2])).transpose(1, 2)
 
 
@@ -34,7 +35,8 @@ class TemporalConv(nn.Conv3d):
 
     def forward(self, clips: Tensor) -> Tensor:
         """(batch, channels, time, height, width), best in channels-last order: then no pixel is moved."""
-        rows = F.conv2d(clips.flatten(3), self.weight.squeeze(-1), None, (self.stride[0], 1), (int(self.padding[0]), 0))
+        stride, padding = (self.stride[0], 1), (int(self.padding[0]), 0)
+        rows = F.conv2d(clips.flatten(3), self.weight.squeeze(-1), self.bias, stride, padding)
         return rows.unflatten(3, clips.shape[3:])
 
 
@@ -86,11 +88,13 @@ def _split_stem(channels: int, width: int) -> nn.Sequential:
     )
 
 
-class Regressor(VideoResNet):
+class Regressor(Folding, VideoResNet):
     """R(2+1)D-18, R3D-18 or MC3-18 with one output, EF in percent.
 
     With widths 64, 128, 256, 512 and three channels the parameters are torchvision's, name for name. The output is
-    `target_scale` times the last layer's, so that networks from random weights need not grow it to 55.
+    `target_scale` times the last layer's, so that networks from random weights need not grow it to 55. With `dropout`
+    above 0 that share of values is dropped between the four stages, in use too: the answer is then the mean of
+    `passes` passes.
     """
 
     def __init__(
@@ -99,17 +103,20 @@ class Regressor(VideoResNet):
         widths: Sequence[int] = (64, 128, 256, 512),
         channels: int = 3,
         target_scale: float = 1.0,
+        dropout: float = 0.0,
+        passes: int = 1,
     ):
         if network not in NETWORKS:
             raise EchocycleError(f"There is no regressor {network!r}; choose one of {', '.join(NETWORKS)}.")
         nn.Module.__init__(self)
         self.channels, self.target_scale = channels, target_scale
+        self.dropout, self.passes = dropout, passes
         makers = NETWORKS[network][0]
         stem = _split_stem if network == "r2plus1d_18" else _basic_stem
         self.stem = stem(channels, widths[0])
         self.inplanes = widths[0]
         self.layer1, self.layer2, self.layer3, self.layer4 = (
-            self._make_layer(BasicBlock, maker, width, 2, stride=1 if stage == 0 else 2)
+            self._make_layer(BasicBlock, maker, width, 2, stride=1 if stage == 0 else 2)  # type: ignore[operator]
             for stage, (maker, width) in enumerate(zip(makers, widths, strict=True))
         )
         self.avgpool = nn.AdaptiveAvgPool3d((1, 1, 1))
@@ -120,9 +127,50 @@ class Regressor(VideoResNet):
         self.to(memory_format=torch.channels_last_3d)  # as fast or faster wherever it was tried
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Clips (batch, channels, time, height, width), normalised -> EF (batch,), percent."""
+        """Clips (batch, channels, time, height, width), normalised -> EF (batch,), percent.
+
+        With dropout and in evaluation mode it is the mean of `passes` passes that drop the same values every time (on a
+        GPU others than on a CPU) and of every clip, so that a clip's answer does not depend on those beside it.
+        """
+        if self.dropout and not self.training:
+            generator = torch.Generator(clips.device).manual_seed(0)
+            return self.answer(self.in_use().dropout_passes(clips, self.passes, generator)).mean(0)
+        return self.answer(self.in_use().features(clips))
+
+    def features(self, clips: Tensor) -> Tensor:
+        """Clips -> what the last layer sees, (batch, dim)."""
+        return self._late(self._early(clips), lambda x: F.dropout(x, self.dropout, self.training))
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Features (..., dim) -> EF (...), percent."""
+        return self.fc(features)[..., 0] * self.target_scale
+
+    def dropout_passes(self, clips: Tensor, passes: int, generator: torch.Generator | None = None) -> Tensor:
+        """Features of several passes with dropout in any mode, (passes, batch, dim).
+
+        Args:
+            generator: draws what is dropped, the same of every clip; without it each clip loses values of its own.
+        """
+
+        def drop(x: Tensor) -> Tensor:
+            if generator is None:
+                return F.dropout(x, self.dropout)
+            kept = torch.rand(x.shape[1:], generator=generator, device=x.device) >= self.dropout
+            return x * kept / (1 - self.dropout)
+
+        early = self._early(clips)
+        return torch.stack([self._late(early, drop) for _ in range(passes)])
+
+    def _early(self, clips: Tensor) -> Tensor:
+        """Stem and first stage, which no dropout precedes."""
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
-        return super().forward(clips)[:, 0] * self.target_scale
+        return self.layer1(self.stem(clips))  # type: ignore[no-any-return]
+
+    def _late(self, x: Tensor, drop: Callable[[Tensor], Tensor]) -> Tensor:
+        """The other stages, each with `drop` before it, and the mean over time and positions."""
+        for stage in (self.layer2, self.layer3, self.layer4):
+            x = stage(drop(x))
+        return self.avgpool(x).flatten(1)
 
     @property
     def first_weight(self) -> nn.Parameter:
@@ -135,8 +183,18 @@ class Regressor(VideoResNet):
         nn.init.constant_(self.fc.bias, ef / self.target_scale)
 
 
+class Ensemble(nn.ModuleList):
+    """The mean answer of several regressors."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (batch, channels, time, height, width), normalised -> EF (batch,), percent."""
+        return torch.stack([network(clips) for network in self]).mean(0)
+
+
 def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[str]:
     """Fill all but `fc` (and a fourth input channel) with `kinetics`, nothing (`none`), or a local file.
+
+    A network that takes masks alone gets the sum of a file's weights for RGB: the mask then acts as given three times.
 
     Returns:
         Which of `fc` and `mask` (the fourth input channel) were filled too, as an EF checkpoint does.
@@ -152,6 +210,10 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
         state["stem.0.weight"] = torch.cat([stem, network.first_weight.detach()[:, 3:]], 1)
     if stem is not None and network.channels == 3 and stem.shape[1] == 4:
         state["stem.0.weight"] = stem[:, :3]
+    if stem is not None and network.channels == 1 and stem.shape[1] == 4:
+        state["stem.0.weight"] = stem[:, 3:]
+    if stem is not None and network.channels == 1 and stem.shape[1] == 3:
+        state["stem.0.weight"] = stem.sum(1, keepdim=True)
     load_matching(network, state, weights, optional=("fc.",))
     return filled
 

@@ -1,6 +1,7 @@
 """Segmentation networks: frames in, one logit a pixel and the encoder's features out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.segmentation.deeplabv3 import DeepLabV3
 
 from echocycle.errors import EchocycleError
+from echocycle.models.folding import Folding
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 
 
@@ -24,22 +26,93 @@ class SegmenterOutput(NamedTuple):
     """(batch, dim, rows, columns): the encoder's last map, which the cyclical loss compares."""
 
 
-class DeepLab(DeepLabV3):
+class FrameSegmenter(Folding):
+    """A segmenter that looks at each frame alone: an encoder and a decoder."""
+
+    dim: int
+    """Features of a position."""
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        """Frames (batch, 3, height, width), normalised -> the encoder's maps, its features last."""
+        raise NotImplementedError
+
+    def decode(self, levels: list[Tensor], size: Sequence[int]) -> Tensor:
+        """The encoder's maps -> logits (batch, height, width)."""
+        raise NotImplementedError
+
+    def forward(self, frames: Tensor) -> SegmenterOutput:
+        """Frames (batch, 3, height, width), normalised."""
+        network = self.in_use()
+        levels = network.encode(frames)
+        return SegmenterOutput(network.decode(levels, frames.shape[-2:]), levels[-1])
+
+
+class AtrousConv(nn.Conv2d):
+    """A 3x3 convolution whose dilation exceeds half its map, computed tap by tap where a tap reaches the map at all.
+
+    The same parameters and sums as `nn.Conv2d`. On the 14x14 map of a frame of 112 pixels, dilations of 24 and 36
+    leave the middle tap alone, and 12 the others along the border; PyTorch's gradient of the weights multiplies the
+    zeros outside as well, which takes six times as long.
+    """
+
+    @classmethod
+    def like(cls, conv: nn.Conv2d) -> "AtrousConv":
+        """One with the parameters of `conv`, which has no bias."""
+        reach = conv.dilation[0]
+        with torch.device("meta"):
+            own = cls(conv.in_channels, conv.out_channels, 3, padding=reach, dilation=reach, bias=False)
+        own.weight = conv.weight
+        return own
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, channels, rows, columns)."""
+        reach, (height, width) = self.dilation[0], maps.shape[-2:]
+        if 2 * reach <= max(height, width):
+            return super().forward(maps)
+        found = F.conv2d(maps, self.weight[..., 1:2, 1:2], self.bias)
+        for (row, from_rows, to_rows), (column, from_columns, to_columns) in product(
+            _taps(reach, height), _taps(reach, width)
+        ):
+            if (row, column) != (1, 1):
+                tap = self.weight[..., row : row + 1, column : column + 1]
+                found[..., to_rows, to_columns] += F.conv2d(maps[..., from_rows, from_columns], tap)
+        return found
+
+
+def _taps(reach: int, length: int) -> list[tuple[int, slice, slice]]:
+    """The taps of three that reach a line of pixels: number, pixels that it reads, pixels that it adds to."""
+    offsets = ((tap, (tap - 1) * reach) for tap in range(3))
+    return [
+        (tap, slice(max(0, o), length + min(0, o)), slice(max(0, -o), length - max(0, o)))
+        for tap, o in offsets
+        if abs(o) < length
+    ]
+
+
+class DeepLab(FrameSegmenter, DeepLabV3):
     """DeepLabV3-ResNet-50 with one logit; parameter names and values are torchvision's.
 
     112x112 pixels give 14x14 positions of 2048 features at layer 4.
     """
 
+    dim = 2048
+    backbone: nn.Module
+    classifier: nn.Module
+
     def __init__(self) -> None:
         source = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=1, aux_loss=False)
         super().__init__(source.backbone, source.classifier)
+        for branch in source.classifier[0].convs[1:4]:
+            branch[0] = AtrousConv.like(branch[0])
 
-    def forward(self, frames: Tensor) -> SegmenterOutput:  # type: ignore[override]
-        """Frames (batch, 3, height, width), normalised."""
-        features = self.backbone(frames.contiguous(memory_format=torch.channels_last))["out"]
-        logits = self.classifier(features)
-        logits = F.interpolate(logits, size=frames.shape[-2:], mode="bilinear", align_corners=False)
-        return SegmenterOutput(logits[:, 0], features)
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        """The features alone, at an eighth of the input's size."""
+        return [self.backbone(frames.contiguous(memory_format=torch.channels_last))["out"]]
+
+    def decode(self, levels: list[Tensor], size: Sequence[int]) -> Tensor:
+        """ASPP and head."""
+        logits = self.classifier(levels[-1])
+        return F.interpolate(logits, size=list(size), mode="bilinear", align_corners=False)[:, 0]
 
 
 class _Block(nn.Sequential):
@@ -56,36 +129,51 @@ class _Block(nn.Sequential):
         super().__init__(*layers)
 
 
-class UNet(nn.Module):
-    """A small U-Net of four levels; its features are the bottleneck at an eighth of the input's size."""
+class UNet(FrameSegmenter):
+    """A small U-Net of four levels; its features are the bottleneck at an eighth of the input's size.
+
+    Height and width of the input are multiples of 8.
+    """
 
     def __init__(self, width: int = 16):
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
+        self.dim = widths[-1]
         self.encoder = nn.ModuleList(_Block(a, b) for a, b in zip([3, *widths[:-1]], widths, strict=True))
         self.decoder = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.Conv2d(width, 1, 1)
 
-    def forward(self, frames: Tensor) -> SegmenterOutput:
-        """Frames (batch, 3, height, width), normalised; height and width are multiples of 8."""
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        """The maps of all levels, the finest first."""
         levels = []
         x = frames.contiguous(memory_format=torch.channels_last)
         for depth, block in enumerate(self.encoder):
             x = block(F.max_pool2d(x, 2) if depth else x)
             levels.append(x)
-        features = x
+        return levels
+
+    def decode(self, levels: list[Tensor], size: Sequence[int]) -> Tensor:
+        """From the bottleneck up, each level joined with the encoder's."""
+        x = levels[-1]
         for block, skip in zip(self.decoder, levels[-2::-1], strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], 1))
-        return SegmenterOutput(self.head(x)[:, 0], features)
+        return self.head(x)[:, 0]  # type: ignore[no-any-return]
 
 
-SEGMENTERS: dict[str, Callable[[int], nn.Module]] = {"deeplabv3_resnet50": lambda width: DeepLab(), "unet": UNet}
-"""Networks by name; each is made from `width`."""
+SEGMENTERS: dict[str, Callable[[int], FrameSegmenter]] = {
+    "deeplabv3_resnet50": lambda width: DeepLab(),
+    "unet": UNet,
+}
+"""Networks that look at each frame alone, by name; each is made from `width`."""
 
 
-def build_segmenter(network: str, width: int = 16) -> nn.Module:
-    """A segmenter with random weights."""
+def build_segmenter(network: str, width: int = 16, option: dict[str, str] | None = None) -> nn.Module:
+    """A segmenter with random weights, of frames or (with their own `option`) of more than a frame at once."""
+    from echocycle.models.video_segmenter import VIDEO_SEGMENTERS  # which builds on this file
+
+    if network in VIDEO_SEGMENTERS:
+        return VIDEO_SEGMENTERS[network](width, option or {})
     if network not in SEGMENTERS:
         raise EchocycleError(f"There is no segmenter {network!r}; choose one of {', '.join(SEGMENTERS)}.")
     # channels last: half the time of a pass on a CPU, and what matrix units want on a GPU

@@ -1,7 +1,8 @@
 """The student f_e: EF from clips alone, taught by labels and by the frozen teacher (paper Sec. III-B, Eq. 8 to 10).
 
 The paper's result: rows "Ours" of Tables I, II, IV, IX, X and A1. On unlabelled clips the teacher, who sees the
-masks too, gives the target.
+masks too, gives the target. A teacher that sees the masks alone (`mask_teacher`) can take its place; the student then
+starts from `weights`, since there is no video channel to copy.
 
 Where we depart from the paper, following its public code: the unlabelled loss is halved (`halved false` gives the
 paper's formula), and the student starts as the teacher without its mask channel. Following the paper and not the
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from echocycle.bundle import RegressorSpec
 from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
@@ -35,7 +37,7 @@ class StudentOptions:
     unlabelled_batch: int = 10
     """Unlabelled clips in a step."""
     start: Literal["teacher", "weights"] = "teacher"
-    """Initial weights: the teacher's without the mask channel, or those of `weights`."""
+    """First weights: the teacher's without the mask channel (if it sees the video), or those of `weights`."""
     traced_frame_in_clip: Literal["none", "labelled", "all"] = "none"
     """Clips whose grid must contain a traced frame; `all` is the public code's and reads unlabelled tracings."""
 
@@ -63,8 +65,14 @@ class Student(SupervisedRegression):
         if inputs.teacher is None:
             raise EchocycleError("The student needs a teacher; name its run with `--teacher RUN`.")
         spec = inputs.teacher.spec
-        if spec.channels != 4:
-            raise EchocycleError("The teacher named takes no masks; name a run of method `teacher`.")
+        require(
+            spec.takes_masks,
+            "The teacher named takes no masks; name a run of a method that does, such as `teacher`.",
+        )
+        require(
+            spec.takes_video or options.start == "weights",
+            "The teacher named does not see the video, so the student cannot start as it; use --option.start weights.",
+        )
         for key in ("size", "frames", "period"):
             require(
                 getattr(spec, key) == getattr(settings, key),
@@ -76,6 +84,7 @@ class Student(SupervisedRegression):
         )
         assert isinstance(inputs.teacher.network, Regressor)
         self.teacher = inputs.teacher.network.requires_grad_(False)
+        self.teacher_spec: RegressorSpec = spec
         self.reads_unlabelled_annotation = options.traced_frame_in_clip == "all"
 
     def prepare_start(self, data: TrainingData) -> None:
@@ -108,9 +117,9 @@ class Student(SupervisedRegression):
         unlabelled: ClipBatch = batches["unlabelled"]
         with_masks = self.preprocess.clips(unlabelled, masks=True, pad=pad)
         with torch.no_grad():
-            target = self.teacher(with_masks)
+            target = self.teacher(self.teacher_spec.visible(with_masks))
         # First the unlabelled batch, then the labelled one, as in the code: each has its own batch statistics.
-        guess = self.regressor(with_masks[:, :3])
+        guess = self.regressor(self.spec.visible(with_masks))
         labelled = super().forward(batches, step).losses["labelled"]
         return StepResult(
             {"labelled": labelled, "unlabelled": distillation_loss(guess, target, o.weight, o.halved)}, {}

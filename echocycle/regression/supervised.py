@@ -33,14 +33,16 @@ def regression_loss(predicted: Tensor, ef: Tensor) -> Tensor:
 
 
 class SupervisedRegression(Method):
-    """Trains a regressor on labelled clips. Others build on it: `channels` is 4 where masks are an input."""
+    """Trains a regressor on labelled clips. Others build on it: `channels` is what their network takes."""
 
     name = "supervised"
     Options: ClassVar[type] = SupervisedOptions
     channels = 3
+    """As in `RegressorSpec`."""
     validation_passes = 1
 
-    def __init__(self, settings: RegressSettings, options: Any, inputs: Inputs):
+    def __init__(self, settings: RegressSettings, options: Any, inputs: Inputs, **network: Any):
+        """`network`: further settings of the network, as in `RegressorSpec`."""
         super().__init__()
         self.settings, self.options, self.inputs = settings, options, inputs
         s = settings
@@ -55,15 +57,21 @@ class SupervisedRegression(Method):
             inputs.mean,
             inputs.std,
             inputs.color,
+            **network,
         )
-        self.regressor: Regressor = self.spec.build()
+        self.regressor: Regressor = self.spec.build_one()
         self.preprocess = Preprocess(inputs.mean, inputs.std, s.size)
 
     def prepare_start(self, data: TrainingData) -> None:
-        self.filled = load_regressor_weights(self.regressor, self.settings.network, self.settings.weights)
+        self.filled = self.initialise(self.regressor, data)
+
+    def initialise(self, network: Regressor, data: TrainingData) -> set[str]:
+        """Give a network its first weights and bias; returns what `load_regressor_weights` does."""
+        filled = load_regressor_weights(network, self.settings.network, self.settings.weights)
         bias = self.settings.fc_bias
-        if "fc" not in self.filled:
-            self.regressor.set_bias(data.mean_ef() if bias is None else bias)
+        if "fc" not in filled:
+            network.set_bias(data.mean_ef() if bias is None else bias)
+        return filled
 
     def sampler(self, *, masks: bool, labels: bool = True, pad: int | None = None, **more: Any) -> ClipSampler:
         """Clips of this run's length and rate; for training with its crop and augmentation, else `pad` is given."""
@@ -71,24 +79,28 @@ class SupervisedRegression(Method):
         augment = s.augment == "spatial" and pad is None
         return ClipSampler(s.frames, s.period, s.pad if pad is None else pad, masks, labels, augment=augment, **more)
 
+    def clips(self, batch: ClipBatch, *, pad: int = 0) -> Tensor:
+        """A batch as the network takes it, (batch, channels, time, size, size)."""
+        return self.spec.visible(self.preprocess.clips(batch, masks=self.spec.takes_masks, pad=pad))
+
     def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
         s = self.settings
         return self.regressor, [(torch.empty(2, self.channels, s.frames, s.size, s.size), s.batch)]
 
     def streams(self) -> dict[str, Stream]:
-        return {"labelled": Stream(self.sampler(masks=self.channels == 4), "labelled", self.settings.batch)}
+        return {"labelled": Stream(self.sampler(masks=self.spec.takes_masks), "labelled", self.settings.batch)}
 
     def forward(self, batches: dict[str, Any], step: int) -> StepResult:
         batch: ClipBatch = batches["labelled"]
-        clips = self.preprocess.clips(batch, masks=self.channels == 4, pad=self.settings.pad)
-        return StepResult({"labelled": regression_loss(self.regressor(clips), batch.ef)}, {})  # type: ignore[arg-type]
+        predicted = self.regressor(self.clips(batch, pad=self.settings.pad))
+        return StepResult({"labelled": regression_loss(predicted, batch.ef)}, {})  # type: ignore[arg-type]
 
     def validation(self) -> Validation:
-        sampler = self.sampler(masks=self.channels == 4, pad=0)
+        sampler = self.sampler(masks=self.spec.takes_masks, pad=0)
         return Validation(Stream(sampler, "validation", self.settings.batch), "mse", self.validation_passes)
 
     def score(self, batch: ClipBatch) -> dict[str, tuple[float, int]]:
-        found = self.regressor(self.preprocess.clips(batch, masks=self.channels == 4)).float()
+        found = self.parts()["regressor"].network(self.clips(batch)).float()
         errors = found - batch.ef
         return {
             "mse": (errors.square().sum().item(), len(errors)),

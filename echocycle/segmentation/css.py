@@ -153,22 +153,33 @@ def cycle(
     phases = features.unfold(1, phase_length, 1)  # E^t: (batch, phases, dim, phase_length)
     template_phase = phases[row, start]  # E^p*
     searched = phases[:, template : template + search]  # E^q, q in Q
-    alpha = F.softmax(-scale * _squares(template_phase, searched), 1)  # Eq. 3
+    alpha = F.softmax(-scale * squared_distances(template_phase, searched), 1)  # Eq. 3
     later = phases[:, template + offset : template + offset + search]
     found = torch.einsum("bq,bqds->bds", alpha, later)  # Eq. 4: frames c .. c+s-1 after each q, weighted
     if candidates == "code":
         among, target = phases[:, offset : offset + allowed], start
     else:
         among, target = phases[:, :template], start + offset
-    beta = -scale * _squares(found, among)  # Eq. 5, before the softmax
+    beta = -scale * squared_distances(found, among)  # Eq. 5, before the softmax
     return Cycle(F.cross_entropy(beta, target, reduction="none"), alpha)  # Eq. 6: -log beta_(p*+c)
 
 
-def _squares(
+def squared_distances(
     one: Float[Tensor, "batch dim phase"], many: Float[Tensor, "batch phases dim phase"]
 ) -> Float[Tensor, "batch phases"]:
     """Squared distances of one phase to many."""
     return (many - one[:, None]).square().sum((-1, -2))
+
+
+def pool(
+    features: Float[Tensor, "frames dim rows columns"], pooling: str, temperature: float, *, rescale: bool
+) -> tuple[Float[Tensor, "frames dim"], float]:
+    """One vector a frame, and the temperature for them; see `rescale_temperature`."""
+    features = features.float()
+    if pooling == "mean":
+        return features.mean((-1, -2)), temperature
+    positions = features.shape[-2] * features.shape[-1]
+    return features.sum((-1, -2)), temperature * ((PAPER_POSITIONS / positions) ** 2 if rescale else 1)
 
 
 class CSS(SupervisedSegmentation):
@@ -205,12 +216,8 @@ class CSS(SupervisedSegmentation):
         o = self.options
         frames = self.preprocess.frames(batch.video.flatten(0, 1), self.spec.color)
         # The whole network and not the encoder alone, as in the code: the decoder's running statistics see it too.
-        features = self.segmenter(frames).features.float()
-        positions = features.shape[-2] * features.shape[-1]
-        pooled = features.sum((-1, -2)) if o.pooling == "sum" else features.mean((-1, -2))
-        temperature = o.temperature
-        if o.pooling == "sum" and o.rescale_temperature:
-            temperature *= (PAPER_POSITIONS / positions) ** 2
+        features = self.segmenter(frames).features
+        pooled, temperature = pool(features, o.pooling, o.temperature, rescale=o.rescale_temperature)
         return cycle(
             pooled.unflatten(0, (-1, o.frames)),
             batch.start,

@@ -4,7 +4,8 @@ Ouyang et al., Nature 580 (2020); the rows "Supervised" and "Video+Seg." of the 
 20 labelled videos give 20 ED and 20 ES frames, each a forward pass of its own, so that batch normalisation sees
 them apart.
 
-Where we depart from the paper: nothing by default; `augment spatial` is ours, for few labels and random weights.
+Where we depart from the paper: nothing by default. Ours are `augment spatial`, for few labels and random weights,
+and `augment strong` with `standardise`, for images of a machine that training never saw.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from echocycle.bundle import Part, SegmenterSpec
 from echocycle.data.clips import Stream, TracedBatch, TracedFrameSampler
 from echocycle.data.labels import TrainingData
 from echocycle.method import Inputs, Method, StepResult, Validation
+from echocycle.models.augment import strongly_augmented
 from echocycle.models.preprocess import Preprocess, resize, warp
-from echocycle.models.segmenter import load_segmenter_weights
+from echocycle.models.segmenter import SEGMENTERS, load_segmenter_weights
 from echocycle.settings import SegmentSettings, require
 
 
@@ -53,11 +55,18 @@ class SupervisedSegmentation(Method):
             "batch must be at least 2 for deeplabv3_resnet50: its pooled branch cannot be normalised over one frame.",
         )
         self.settings, self.options = settings, options
-        self.spec = SegmenterSpec(
-            settings.network, settings.width, settings.size, inputs.mean, inputs.std, inputs.color
-        )
+        self.spec = self.segmenter_spec(inputs)
         self.segmenter = self.spec.build()
-        self.preprocess = Preprocess(inputs.mean, inputs.std, settings.size)
+        self.preprocess = Preprocess(inputs.mean, inputs.std, settings.size, settings.standardise)
+
+    def segmenter_spec(self, inputs: Inputs) -> SegmenterSpec:
+        """What is built and trained; methods with a network of their own change it."""
+        s = self.settings
+        require(
+            s.network in SEGMENTERS,
+            f"Method {self.name} takes no network {s.network!r}; choose one of {', '.join(SEGMENTERS)}.",
+        )
+        return SegmenterSpec(s.network, s.width, s.size, inputs.mean, inputs.std, inputs.color, s.standardise)
 
     def prepare_start(self, data: TrainingData) -> None:
         load_segmenter_weights(self.segmenter, self.settings.weights)
@@ -74,14 +83,25 @@ class SupervisedSegmentation(Method):
 
     def labelled_loss(self, batch: TracedBatch) -> Tensor:
         """The segmentation loss of a batch; ED and ES frames pass the network one after the other."""
-        images, masks = self._images(batch), self._targets(batch)
+        images, masks = self.labelled_images(batch)
+        logits = torch.stack([self.segmenter(phase).logits for phase in images])
+        return segmentation_loss(logits.float(), masks)
+
+    def labelled_images(self, batch: TracedBatch) -> tuple[Tensor, Tensor]:
+        """Images (2, batch, 3, size, size) and masks (2, batch, size, size), augmented as the settings say."""
+        masks = self._targets(batch)
+        if self.settings.augment == "strong":
+            levels = self.preprocess.levels(batch.frames.flatten(0, 1), self.spec.color)
+            levels, changed = strongly_augmented(levels, masks.flatten(0, 1))
+            images, masks = (part.unflatten(0, (2, -1)) for part in (self.preprocess.normalised(levels), changed))
+        else:
+            images = self._images(batch)
         if self.settings.augment == "spatial":
             images, masks = (
                 _warp_pairs(images, batch.warp, "border"),
                 _warp_pairs(masks[:, :, None], batch.warp, "zeros")[:, :, 0],
             )
-        logits = torch.stack([self.segmenter(phase).logits for phase in images])
-        return segmentation_loss(logits.float(), masks)
+        return images, masks
 
     def _images(self, batch: TracedBatch) -> Tensor:
         return self.preprocess.frames(batch.frames.flatten(0, 1), self.spec.color).unflatten(0, (2, -1))

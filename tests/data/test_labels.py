@@ -230,7 +230,7 @@ def methods(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Method
     inputs = Inputs(mean, std, False)
     made: dict[str, Method] = {}
     for name, kind in segmentation.METHODS.items():
-        option = {"period": "1", "longer_than": "50"} if name == "css" else {}
+        option = {"period": "1", "longer_than": "50"} if name in ("css", "tccl") else {}
         options = from_dict(kind.Options, option)
         made[f"segment {name}"] = kind(replace(SEGMENT, method=name, option=option), options, inputs)  # type: ignore[call-arg]
     teacher = None

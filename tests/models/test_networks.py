@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -12,7 +13,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 
 from echocycle import regression, segmentation
 from echocycle.bundle import Part
-from echocycle.data.clips import ClipBatch, CycleBatch, TracedBatch
+from echocycle.data.clips import ClipBatch, StepData, Stream, ViewSampler
 from echocycle.errors import EchocycleError
 from echocycle.method import Inputs
 from echocycle.models.regressor import (
@@ -192,18 +193,21 @@ def test_copy_without_mask_channel() -> None:
 # ----------------------------------------------------------------------- one step of every method, full width
 
 
-def clips(count: int, *, masks: bool, labels: bool) -> ClipBatch:
-    """Clips of 4 frames of 56 pixels."""
+def clips(stream: Stream) -> ClipBatch:
+    """Two clips of 4 frames of 56 pixels as a stream of a regression gives them, and that for each of its views."""
+    sampler: Any = stream.sampler
+    views, cut = (len(sampler.jitter), sampler.clip) if isinstance(sampler, ViewSampler) else (1, sampler)
+    count = 2 * views
     generator = torch.Generator().manual_seed(count)
     video = torch.randint(0, 256, (count, 4, 56, 56), generator=generator, dtype=torch.uint8)
     mask = torch.randint(0, 256, (count, 4, 56, 56), generator=generator, dtype=torch.uint8)
     return ClipBatch(
         video,
-        mask if masks else None,
+        mask if cut.masks else None,
         torch.full((count,), 4),
         torch.full((count, 2), 3),
-        torch.linspace(40, 60, count) if labels else None,
-        torch.arange(count),
+        torch.tensor([40.0, 60.0]).repeat(views) if cut.labels else None,
+        torch.arange(2).repeat(views),
     )
 
 
@@ -236,29 +240,47 @@ def test_a_full_width_step_of_each_regression(name: str) -> None:
     method = kind(settings, kind.Options(), inputs)  # type: ignore[call-arg]
     assert settings.optimiser.name == "sgd"
     assert method.regressor.fc.in_features == 512  # type: ignore[union-attr]
-    batches: dict[str, Any] = {"labelled": clips(2, masks=name == "teacher", labels=True)}
-    if name == "student":
-        batches["unlabelled"] = clips(2, masks=True, labels=False)
-    losses = step(method, batches)
-    assert all(0 < value < 1e5 for value in losses.values())
+    losses = step(method, {key: clips(stream) for key, stream in method.streams().items()})
+    assert all(0 < abs(value) < 1e5 for value in losses.values())
+
+
+class Videos:
+    """Three videos of 56 pixels, of which two are labelled, as a segmentation method may see them."""
+
+    def videos(self, subset: str) -> np.ndarray:
+        return {"labelled": np.arange(2), "unlabelled": np.arange(2, 3), "both": np.arange(3)}[subset]
+
+    def n_frames(self, video: int) -> int:
+        return 130
+
+    def frames(self, video: int) -> np.ndarray:
+        return np.random.default_rng(video).integers(0, 256, (130, 56, 56), dtype=np.uint8)
+
+    def traced_frames(self, video: int) -> tuple[int, int]:
+        return 10, 12
+
+    def traced_masks(self, video: int) -> np.ndarray:
+        return self.frames(video)[:2] > 127
+
+
+SHORT: dict[str, dict[str, Any]] = {
+    "css": {"template": 3, "search": 2, "phase_length": 1, "offset": 1},
+    "tccl": {"template": 3, "search": 2, "phase_length": 1},
+    "clas": {"frames": 4},
+    "multiframe": {"neighbours": 1},
+    "cps": {"unlabelled_batch": 2},
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(segmentation.METHODS))
 def test_a_full_width_step_of_each_segmentation(name: str) -> None:
-    """The paper's settings but for batches of two frames of 56 pixels and a cycle of 6."""
+    """The paper's settings but for DeepLabV3 in every method, and fewer and smaller frames."""
     torch.manual_seed(0)
-    settings = replace(PAPER.segment, method=name, weights="none", batch=2, size=56)
+    settings = replace(PAPER.segmentation(name), network="deeplabv3_resnet50", weights="none", batch=2, size=56)
     kind = segmentation.METHODS[name]
-    options = {"template": 3, "search": 2, "phase_length": 1, "offset": 1} if name == "css" else {}
-    method: Any = kind(settings, kind.Options(**options), GREY)  # type: ignore[call-arg]
-    assert isinstance(method.segmenter, DeepLab)
-    frames = torch.randint(0, 256, (2, 2, 56, 56), dtype=torch.uint8)
-    batches: dict[str, Any] = {
-        "labelled": TracedBatch(frames, (frames > 127).byte(), torch.zeros(2, 2, 4), torch.arange(2))
-    }
-    if name == "css":
-        video = torch.randint(0, 256, (1, 6, 56, 56), dtype=torch.uint8)
-        batches["cycles"] = CycleBatch(video, torch.tensor([0]), torch.tensor([0]))
-    losses = step(method, batches)
-    assert losses["segmentation"] > 100  # a sum over pixels, not a mean
+    method: Any = kind(settings, kind.Options(**SHORT.get(name, {})), GREY)  # type: ignore[call-arg]
+    assert any(isinstance(module, DeepLab) for module in method.modules())
+    losses = step(method, StepData(Videos(), method.streams(), seed=0)[0])  # type: ignore[arg-type]
+    if name != "clas":  # a sum over pixels, not a mean
+        assert all(value > 100 for key, value in losses.items() if key.startswith("segmentation"))

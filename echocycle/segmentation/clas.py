@@ -1,0 +1,409 @@
+"""CLAS: segmentation and motion learnt together from clips with both traced frames (Tables V and VI).
+
+Wei et al., MICCAI 2020, in the form of Chen et al. (SPIE 2022), which the paper compares with. A network gives for
+every frame of a clip the ventricle and the motion to the next frame and to the one before. Motion must carry images
+(appearance), and each traced mask to the other (overlap); and on the way the mask carried must be the one segmented
+(propagation). Labelled videos only. Motion is needed in training alone, so the trained model is without it.
+
+`network r2plus1d_18` is Chen et al.'s own: clips of 32 frames in, min-max scaled, and a mask for each. With
+`deeplabv3_resnet50` or `unet` frames are segmented alone.
+
+Where we depart from the paper: it says only that it follows Chen et al. Masks reach the teacher as the probability of
+the ventricle. Ours are the frame-wise networks, whose motion is told from the features of three successive frames.
+What Chen et al. leave to their libraries is a grid of pixel centres for the warps, corners aligned for resampling in
+time, and a motion head without bias at the start. Systoles longer than `longest_systole` are left out, as with them;
+allowed, and longer than the clip, they are resampled to its length.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchvision.models.video import R2Plus1D_18_Weights
+
+from echocycle.bundle import SegmenterSpec
+from echocycle.data.clips import WARP, Stream
+from echocycle.data.labels import TrainingData
+from echocycle.method import Inputs, StepResult, Validation
+from echocycle.models.augment import changed_in_looks, moved_alike
+from echocycle.models.preprocess import warp
+from echocycle.models.regressor import SpatialConv, TemporalConv
+from echocycle.models.segmenter import FrameSegmenter
+from echocycle.models.video_segmenter import ClipSegmenter, unit_range
+from echocycle.models.weights import load_matching, read_state, torchvision_state
+from echocycle.segmentation.supervised import SupervisedSegmentation
+from echocycle.settings import OptimiserSettings, SegmentSettings, require
+
+SMOOTHNESS = 0.005
+"""Weight of the motion's unevenness."""
+
+
+@dataclass(frozen=True)
+class CLASOptions:
+    """Settings of the clips."""
+
+    frames: int = 32
+    """Frames in a clip, one after the other."""
+    longest_systole: int = 30
+    """Only videos whose ED precedes their ES by at most so many frames give clips."""
+
+    def __post_init__(self) -> None:
+        require(self.frames > 2, f"option.frames is {self.frames}; it must be at least 3.")
+        require(self.longest_systole > 0, f"option.longest_systole is {self.longest_systole}; it must be above 0.")
+
+
+# -------------------------------------------------------------------------------------------------- clips
+
+
+class TracedClipBatch(NamedTuple):
+    """Clips that contain both traced frames."""
+
+    video: Tensor
+    """uint8 (batch, time, height, width[, 3])."""
+    masks: Tensor
+    """uint8 (batch, 2, height, width): ED and ES, 0 or 1."""
+    places: Tensor
+    """int64 (batch, 2): where in the clip they stand."""
+    warp: Tensor
+    """float32 (batch, 4), as in `TracedBatch`; zeros without augmentation."""
+    index: Tensor  # type: ignore[assignment]
+    """int64 (batch,): row of the store's index."""
+
+
+@dataclass(frozen=True)
+class TracedClipSampler:
+    """A clip of successive frames around the traced systole; the start is uniform over those that cover it."""
+
+    frames: int = 32
+    longest_systole: int = 30
+    augment: bool = False
+    """Draw a turn, scale and shift for each clip."""
+
+    def usable(self, data: TrainingData, video: int) -> bool:
+        """Whether ED comes before ES, and not too long before."""
+        ed, es = data.traced_frames(video)
+        return 0 < es - ed <= self.longest_systole
+
+    def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> TracedClipBatch:
+        """One clip. A systole that is longer, or a video that is shorter than it, is resampled to its length."""
+        (ed, es), n_frames = data.traced_frames(video), data.n_frames(video)
+        first, last = max(0, es - self.frames + 1), min(ed, n_frames - self.frames)
+        if first <= last:
+            start = int(rng.integers(first, last + 1))
+            numbers = start + np.arange(self.frames)
+            clip, places = np.array(data.frames(video)[numbers]), (ed - start, es - start)
+        else:
+            start, end = (ed, es) if es - ed >= self.frames else (0, n_frames - 1)
+            clip = in_time(data.frames(video)[start : end + 1], self.frames)
+            scale = (self.frames - 1) / (end - start)
+            places = round((ed - start) * scale), round((es - start) * scale)
+        moved = np.zeros(4, np.float32)
+        if self.augment:
+            moved = rng.uniform(-1, 1, 4).astype(np.float32) * WARP
+        return TracedClipBatch(clip, data.traced_masks(video).astype(np.uint8), places, moved, video)  # type: ignore[arg-type]
+
+    def stack(self, samples: list[TracedClipBatch]) -> TracedClipBatch:
+        """A batch of clips."""
+        video, masks, places, moved, index = zip(*samples, strict=True)
+        return TracedClipBatch(
+            torch.from_numpy(np.stack(video)),
+            torch.from_numpy(np.stack(masks)),
+            torch.tensor(places),
+            torch.from_numpy(np.stack(moved)),
+            torch.tensor(index),
+        )
+
+
+def in_time(frames: np.ndarray, count: int) -> np.ndarray:
+    """Frames uint8 (time, ...) resampled to `count` of them, linear in time; first and last stay."""
+    places = np.linspace(0, len(frames) - 1, count)
+    below = places.astype(int)
+    above = np.minimum(below + 1, len(frames) - 1)
+    weight = (places - below).reshape(-1, *[1] * (frames.ndim - 1))
+    mixed = frames[below] * (1 - weight) + frames[above] * weight
+    return mixed.round().astype(np.uint8)  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------------------------------- losses
+
+
+class CLASLosses(NamedTuple):
+    """The four losses; their sum is minimised."""
+
+    appearance: Tensor
+    """OTA: motion carries each frame to the next and to the one before, and is smooth."""
+    segmentation: Tensor
+    """SGA: the traced frames are segmented as traced."""
+    propagation: Tensor
+    """SGS: every other frame is segmented as the masks carried to it say."""
+    overlap: Tensor
+    """OTS: each traced mask, carried to the other, covers it."""
+
+
+def clas_losses(
+    images: Float[Tensor, "batch channel time height width"],
+    logits: Float[Tensor, "batch 2 time height width"],
+    forward: Float[Tensor, "batch 2 time height width"],
+    backward: Float[Tensor, "batch 2 time height width"],
+    masks: Float[Tensor, "batch 2 height width"],
+    places: Int[Tensor, "batch 2"],
+) -> CLASLosses:
+    """All losses of a batch of clips.
+
+    Args:
+        images: over 0 to 1.
+        logits: of background and ventricle.
+        forward: where each pixel of frame t + 1 comes from in frame t, stored at t; (x, y) shifts, the frame being -1
+            to 1. What stands at the last frame is not used.
+        backward: where each pixel of frame t - 1 comes from in frame t, stored at t; the first is not used.
+        masks: of ED and ES, 0 to 1.
+        places: where in the clip they stand, ED first.
+    """
+    batch, _, time = images.shape[:3]
+    row = torch.arange(batch, device=images.device)
+    labels = torch.stack([1 - masks, masks], 2)  # (batch, ED and ES, maps, height, width)
+    traced = logits.transpose(1, 2)[row[:, None], places]  # (batch, ED and ES, maps, height, width)
+
+    whole = torch.stack([carried(labels[:, i], places[:, i], forward, backward) for i in range(2)], 1)
+    errors = cross_entropy(logits[:, None], whole).mean((2, 4, 5))  # (batch, ED and ES, time)
+    moment = torch.arange(time, device=images.device)
+    visited = (moment != places[:, :1]) & (moment != places[:, 1:])
+    propagation = (errors * visited[:, None]).sum((1, 2)) / (2 * (time - 2))
+
+    arrived = whole.transpose(2, 3)[row[:, None], torch.arange(2, device=places.device), places.flip(1)]
+    return CLASLosses(
+        appearance_loss(images, forward, backward),
+        cross_entropy(traced, labels).mean(),
+        propagation.mean(),
+        dice_loss(arrived, labels.flip(1)).mean(),
+    )
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of each value; the gradient reaches the labels too."""
+    return F.softplus(logits) - logits * labels
+
+
+def dice_loss(
+    found: Float[Tensor, "*batch maps height width"], true: Float[Tensor, "*batch maps height width"]
+) -> Tensor:
+    """1 - soft Dice of all maps together, with 1 added above and below; (*batch)."""
+    found, true = found.flatten(-3), true.flatten(-3)
+    return 1 - (2 * (found * true).sum(-1) + 1) / (found.sum(-1) + true.sum(-1) + 1)
+
+
+def appearance_loss(
+    images: Float[Tensor, "batch channel time height width"],
+    forward: Float[Tensor, "batch 2 time height width"],
+    backward: Float[Tensor, "batch 2 time height width"],
+) -> Tensor:
+    """How badly motion carries each frame to the next and back, and how uneven it is; the mean over steps."""
+    steps = images.shape[2] - 1
+    loss = torch.zeros((), device=images.device)
+    for motion, source, target in (
+        (forward[:, :, :-1], images[:, :, :-1], images[:, :, 1:]),
+        (backward[:, :, 1:], images[:, :, 1:], images[:, :, :-1]),
+    ):
+        moved = shifted(source.transpose(1, 2).flatten(0, 1), motion.transpose(1, 2).flatten(0, 1))
+        error = F.mse_loss(moved, target.transpose(1, 2).flatten(0, 1))
+        loss = loss + steps * error + SMOOTHNESS * unevenness(motion).sum()
+    return loss / (2 * steps)
+
+
+def unevenness(motion: Float[Tensor, "batch 2 time height width"]) -> Float[Tensor, " time"]:
+    """h(u), how much motion differs from pixel to pixel."""
+    height, width = motion.shape[-2:]
+    along_x = motion.diff(dim=-1).square().sum((0, 1, 3, 4)) / height
+    along_y = motion.diff(dim=-2).square().sum((0, 1, 3, 4)) / width
+    return (0.01 + (along_x + along_y) / len(motion)).sqrt()
+
+
+def carried(
+    label: Float[Tensor, "batch maps height width"],
+    place: Int[Tensor, " batch"],
+    forward: Float[Tensor, "batch 2 time height width"],
+    backward: Float[Tensor, "batch 2 time height width"],
+) -> Float[Tensor, "batch maps time height width"]:
+    """A label carried from its place in the clip to all frames after it and before it."""
+    time = forward.shape[2]
+    after = _carried_on(label, place, forward)
+    before = _carried_on(label, time - 1 - place, backward.flip(2)).flip(2)
+    later = torch.arange(time, device=place.device) >= place[:, None]
+    return torch.where(later[:, None, :, None, None], after, before)
+
+
+def _carried_on(label: Tensor, place: Tensor, motion: Tensor) -> Tensor:
+    """A label carried from its place on; 0 before it."""
+    here, frames = torch.zeros_like(label), []
+    for moment in range(motion.shape[2]):
+        if moment:
+            here = shifted(here, motion[:, :, moment - 1])
+        here = torch.where((place == moment)[:, None, None, None], label, here)
+        frames.append(here)
+    return torch.stack(frames, 2)
+
+
+def shifted(
+    images: Float[Tensor, "n channel height width"], motion: Float[Tensor, "n 2 height width"]
+) -> Float[Tensor, "n channel height width"]:
+    """W(I, u): each pixel taken from where its (x, y) motion points, the frame being -1 to 1; the border goes on."""
+    identity = torch.eye(2, 3, device=images.device, dtype=images.dtype).expand(len(images), -1, -1)
+    grid = F.affine_grid(identity, list(images.shape), align_corners=False)
+    grid = grid + motion.movedim(1, -1).to(images.dtype)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+# ------------------------------------------------------------------------------------------------- method
+
+
+class MotionHead(nn.Module):
+    """Motion forward (x, y) and backward (x, y) of every pixel, -1 to 1, from a clip's features."""
+
+    def __init__(self, dim: int, *, around: bool):
+        """`around`: look at three successive frames, for features of frames that know no others."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        if around:
+            layers = [
+                TemporalConv(dim, dim // 8, (3, 1, 1), padding=(1, 0, 0), bias=False),
+                nn.BatchNorm3d(dim // 8),
+                nn.ReLU(inplace=True),
+            ]
+        last = SpatialConv(dim // 8 if around else dim, 4, 1)
+        nn.init.normal_(last.weight, std=1e-5**0.5)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, features: Tensor, size: int) -> Tensor:
+        """Features (batch, dim, time, rows, columns) -> motion (batch, 4, time, size, size)."""
+        motion = self.layers(features)
+        if motion.shape[-1] != size:
+            time = motion.shape[2]
+            motion = F.interpolate(motion.transpose(1, 2).flatten(0, 1), (size, size), mode="bilinear")
+            motion = motion.unflatten(0, (-1, time)).transpose(1, 2)
+        return torch.tanh(motion)
+
+
+class CLAS(SupervisedSegmentation):
+    """Trains a segmenter together with motion on clips of labelled videos."""
+
+    name = "clas"
+    Options: ClassVar[type] = CLASOptions
+
+    def __init__(self, settings: SegmentSettings, options: CLASOptions, inputs: Inputs):
+        super().__init__(settings, options, inputs)
+        self.options: CLASOptions = options
+        self.segmenter: ClipSegmenter | FrameSegmenter
+        self.of_clips = isinstance(self.segmenter, ClipSegmenter)
+        self.motion = MotionHead(self.segmenter.dim, around=not self.of_clips)
+
+    def segmenter_spec(self, inputs: Inputs) -> SegmenterSpec:
+        if self.settings.network != "r2plus1d_18":
+            return super().segmenter_spec(inputs)
+        s = self.settings
+        spec = SegmenterSpec(s.network, s.width, s.size, inputs.mean, inputs.std, inputs.color, s.standardise)
+        return replace(spec, option={"frames": str(self.options.frames)})
+
+    def prepare_start(self, data: TrainingData) -> None:
+        weights = self.settings.weights
+        if not isinstance(self.segmenter, ClipSegmenter):
+            super().prepare_start(data)
+        elif weights != "none":
+            require(weights != "imagenet", "weights `imagenet` does not fit r2plus1d_18; use kinetics, none or a file.")
+            kinetics = weights == "kinetics"
+            state = (
+                torchvision_state(R2Plus1D_18_Weights.KINETICS400_V1, weights)
+                if kinetics
+                else read_state(Path(weights))
+            )
+            load_matching(self.segmenter.trunk, state, weights, optional=())
+
+    def sampler(self, *, augment: bool = False) -> TracedClipSampler:
+        """Clips of this run's length."""
+        return TracedClipSampler(self.options.frames, self.options.longest_systole, augment)
+
+    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
+        frames, size, batch = self.options.frames, self.spec.size, self.settings.batch
+        if self.of_clips:
+            return self.segmenter, [(torch.empty(2, 3, frames, size, size), batch)]
+        return self.segmenter, [(torch.empty(2, 3, size, size), batch * frames)]
+
+    def streams(self) -> dict[str, Stream]:
+        sampler = self.sampler(augment=self.settings.augment == "spatial")
+        return {"labelled": Stream(sampler, "labelled", self.settings.batch)}
+
+    def optimiser(self, settings: OptimiserSettings) -> torch.optim.Optimizer:
+        if (settings.name, settings.schedule) != ("adamw", "one-step"):
+            return super().optimiser(settings)
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return FreshAdamW(parameters, settings.lr, weight_decay=settings.weight_decay)
+
+    def forward(self, batches: dict[str, Any], step: int) -> StepResult:
+        clips, masks = self.clips(batches["labelled"])
+        losses, _ = self.losses(clips, masks, batches["labelled"].places)
+        return StepResult(losses._asdict(), {})
+
+    def clips(self, batch: TracedClipBatch) -> tuple[Tensor, Tensor]:
+        """Clips (batch, 3, time, size, size) and masks (batch, 2, size, size), augmented as the settings say."""
+        masks = self._targets(batch)  # type: ignore[arg-type]
+        count, time = batch.video.shape[:2]
+        levels = self.preprocess.levels(batch.video.flatten(0, 1), self.spec.color)
+        if self.training and self.settings.augment == "strong":
+            joined = moved_alike(torch.cat([levels.unflatten(0, (count, time)).flatten(1, 2), masks], 1))
+            levels, masks = changed_in_looks(joined[:, :-2]).unflatten(1, (time, -1)).flatten(0, 1), joined[:, -2:]
+        clips = self.preprocess.normalised(levels).unflatten(0, (count, time)).transpose(1, 2)
+        if self.training and self.settings.augment == "spatial":
+            clips = warp(clips.flatten(1, 2), batch.warp, "border").view(clips.shape)
+            masks = warp(masks, batch.warp, "zeros")
+        return clips, masks
+
+    def losses(self, clips: Tensor, masks: Tensor, places: Tensor) -> tuple[CLASLosses, Tensor]:
+        """The losses of clips, and the logits of background and ventricle."""
+        images = unit_range(clips)
+        if self.of_clips:
+            logits, features = self.segmenter(images)
+        else:
+            found = self.segmenter(clips.transpose(1, 2).flatten(0, 1))
+            one, features = (each.unflatten(0, (len(clips), -1)) for each in found)
+            logits, features = torch.stack([-one, one], 1), features.transpose(1, 2)
+        motion = self.motion(features, self.spec.size).float()
+        logits = logits.float()
+        return clas_losses(images, logits, motion[:, :2], motion[:, 2:], masks, places), logits
+
+    def validation(self) -> Validation:
+        return Validation(Stream(self.sampler(), "validation", self.settings.batch), "loss")
+
+    def score(self, batch: TracedClipBatch) -> dict[str, tuple[float, int]]:  # type: ignore[override]
+        clips, masks = self.clips(batch)
+        losses, logits = self.losses(clips, masks, batch.places)
+        count = len(clips)
+        row = torch.arange(count, device=logits.device)[:, None]
+        background, ventricle = logits.transpose(1, 2)[row, batch.places].unbind(2)
+        found, true = ventricle > background, masks > 0.5
+        overlap = 2 * (found & true).sum().item() / max(1, (found.sum() + true.sum()).item())
+        scores = {name: (value.item() * count, count) for name, value in losses._asdict().items()}
+        total = sum(value for value, _ in scores.values())
+        return {"loss": (total, count), **scores, "dice": (overlap * count, count)}
+
+
+class FreshAdamW(torch.optim.AdamW):
+    """AdamW that forgets its moments when the learning rate falls, as a new one would begin."""
+
+    def __init__(self, parameters: list[nn.Parameter], lr: float, *, weight_decay: float):
+        super().__init__(parameters, lr, weight_decay=weight_decay)
+        for group in self.param_groups:
+            group["last_lr"] = lr
+
+    def step(self, closure: Any = None) -> Any:
+        """One step."""
+        for group in self.param_groups:
+            if group["lr"] < group["last_lr"]:
+                for parameter in group["params"]:
+                    self.state.pop(parameter, None)
+            group["last_lr"] = group["lr"]
+        return super().step(closure)
