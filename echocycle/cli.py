@@ -142,6 +142,7 @@ def evaluate(
     run: Path,
     *,
     store: Path | None = None,
+    external: Path | None = None,
     settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),
 ) -> None:
     """Predict every video of the splits asked for; leave tables and metrics in RUN/evaluation.
@@ -149,10 +150,11 @@ def evaluate(
     Args:
         run: A finished run.
         store: The frame store, if it has moved.
+        external: Another frame store to be tried on; its results go into RUN/external-<its id>.
     """
     from echocycle import stages
 
-    stages.evaluate(run, settings, store=store)
+    stages.evaluate(run, settings, store=store, external=external)
 
 
 @app.command(sort_key=next(_place))
@@ -189,6 +191,27 @@ def predict(
     from echocycle import stages
 
     stages.predict(*inputs, out=out, model=model, device=device, stride=stride)
+
+
+@app.command(sort_key=next(_place))
+def bench(
+    *,
+    quick: bool = False,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("echocycle-runs/bench"),
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    page: Path | None = None,
+) -> None:
+    """Measure the stages beside the usual way of doing them: time, memory, and how far the results agree.
+
+    Args:
+        quick: Fewer and smaller rounds; under ten minutes on two cores.
+        out: Folder for comparison.json and the page; a comparison that was interrupted there is gone on with.
+        device: `auto` takes a GPU where there is one.
+        page: Write the page here as well, its chart in `images/` beside it.
+    """
+    from echocycle import stages
+
+    stages.bench(out, quick=quick, device=device, page=page)
 
 
 @app.command(sort_key=next(_place))
@@ -240,6 +263,45 @@ def demo(out: Path = Path("echocycle-runs/demo"), *, smoke: bool = False) -> Non
     from echocycle import pipeline
 
     pipeline.demo(out, smoke=smoke)
+
+
+@app.command(sort_key=next(_place))
+def experiment(
+    name: str = "",
+    *,
+    store: Path | None = None,
+    seeds: int = 1,
+    fractions: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = (),
+    only: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = (),
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("echocycle-runs/experiments"),
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+) -> None:
+    """A table of the paper by name, with our numbers beside the printed ones; without a name, the list of them.
+
+    Resumable: what is done is never done again, by whatever experiment with the same `--out`. `--preset` is `tiny`
+    if it is not given.
+
+    Args:
+        name: Such as table-1, table-a1, figure-7 or own-row.
+        store: A frame store; by default the preset's phantom is drawn.
+        seeds: Trainings of each row.
+        fractions: Labelled shares such as 1/8 or All; by default those of the table.
+        only: Rows to run, by their name in the table or by their method.
+        out: Folder for the phantom, the runs and the tables.
+        dry_run: Say what would be run, and stop.
+        set_: A stage's setting, such as `--set regress.loop.steps=200`.
+    """
+    from echocycle import stages
+    from echocycle.console import output
+
+    if not name:
+        from echocycle.experiments.run import list_experiments
+
+        output.print(list_experiments())
+        return
+    chosen = change(preset(_asked.preset or "tiny"), _asked.values, set_)
+    stages.experiment(name, chosen, store=store, seeds=seeds, fractions=fractions, only=only, out=out, dry_run=dry_run)
 
 
 # ----------------------------------------------------------------------------- where settings come from
@@ -326,11 +388,8 @@ def _options_as_tokens(tokens: list[str], sections: dict[str, Any]) -> list[str]
 
 def _sections(chosen: Preset, tokens: list[str]) -> dict[str, Any]:
     """A preset as a settings file would say it."""
-    segment = chosen.segment
-    if _method("segment", tokens) not in (None, segment.method):
-        segment = replace(segment, option={})  # they are those of the preset's method
     settings = {
-        "segment": segment,
+        "segment": chosen.segmentation(_method("segment", tokens) or chosen.segment.method),
         "mask": chosen.mask,
         "regress": chosen.regression(_method("regress", tokens) or "student"),
         "evaluate": chosen.evaluate,
@@ -355,7 +414,12 @@ def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...
             if stage == "regress":
                 methods = {name: _over(each, values) for name, each in chosen.regress.items()}
                 chosen = replace(chosen, regress=methods)
-            elif stage in ("prepare", "segment", "mask", "evaluate"):
+            elif stage == "segment":
+                common = {name: value for name, value in values.items() if name not in ("method", "option")}
+                others = {name: _over(each, common) for name, each in chosen.segment_others.items()}
+                base = chosen.segmentation(values.get("method", chosen.segment.method))
+                chosen = replace(chosen, segment=_over(base, values), segment_others=others)
+            elif stage in ("prepare", "mask", "evaluate"):
                 chosen = replace(chosen, **{stage: _over(getattr(chosen, stage), values)})
             elif stage == "phantom":
                 chosen = replace(chosen, phantom={**chosen.phantom, **values})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,7 @@ from echocycle.settings import (
     LabelSettings,
     MaskSettings,
     PrepareSettings,
+    Preset,
     RegressSettings,
     SegmentSettings,
     from_dict,
@@ -320,18 +322,26 @@ def evaluate(
     settings: EvaluateSettings = EvaluateSettings(),
     *,
     store: Path | None = None,
+    external: Path | None = None,
 ) -> Path:
     """Predict every video of the splits asked for and leave the tables behind the run's numbers.
 
     Args:
         store: the frame store, if it is not where it was when the run was made.
+        external: another frame store, on which the run was not trained; the results go into `external-<its id>`.
 
     Returns:
         The folder with predictions.csv, or dice.csv and volumes.csv, and metrics.json.
     """
+    from echocycle.data.store import Store
     from echocycle.evaluation.evaluate import evaluate_run
 
-    return evaluate_run(finished(run), settings, _store_of(run, store))
+    if external is None:
+        return evaluate_run(finished(run), settings, _store_of(run, store))
+    if store is not None:
+        raise EchocycleError("Name either `--store` or `--external`.")
+    other = Store(external)
+    return evaluate_run(finished(run), settings, other, Path(run) / f"external-{other.meta['id']}")
 
 
 def _store_of(run: Path, store: Path | None) -> Store:
@@ -356,6 +366,45 @@ def report(*runs: Path, out: Path = Path("report.html"), title: str = "echocycle
     return write_report([Path(run) for run in runs], Path(out), title)
 
 
+def experiment(
+    name: str,
+    chosen: Preset,
+    *,
+    store: Path | None = None,
+    seeds: int = 1,
+    fractions: Sequence[str] = (),
+    only: Sequence[str] = (),
+    out: Path = Path("echocycle-runs/experiments"),
+    dry_run: bool = False,
+) -> Path | None:
+    """A table of the paper, or one of our own: every row trained and evaluated, and ours beside the printed numbers.
+
+    What is done is never done again, by whatever experiment; so the same `out` serves all of them.
+
+    Args:
+        store: a frame store; by default the preset's phantom is drawn in `out`.
+        seeds: trainings of each row.
+        fractions: labelled shares such as `1/8` or `All`; by default those of the table.
+        only: rows to run, by their name in the table or by their method.
+        dry_run: say what would be run, and stop.
+
+    Raises:
+        Finding: some jobs failed; the others are done and the tables written.
+    """
+    from echocycle.experiments.run import run_experiment
+
+    return run_experiment(
+        name,
+        chosen,
+        store=None if store is None else Path(store),
+        seeds=seeds,
+        fractions=fractions,
+        rows=only,
+        out=Path(out),
+        dry_run=dry_run,
+    )
+
+
 # --------------------------------------------------------------------------------------------------- use
 
 
@@ -375,6 +424,33 @@ def predict(
     from echocycle.inference import predict_all
 
     return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+
+
+def bench(
+    out: Path, *, quick: bool = False, device: Literal["auto", "cpu", "cuda"] = "auto", page: Path | None = None
+) -> dict[str, Any]:
+    """Measure the stages beside the usual way of doing them, on a phantom of its own.
+
+    Args:
+        out: folder for comparison.json and the page; a comparison that was interrupted there is gone on with.
+        quick: fewer and smaller rounds; under ten minutes on two cores.
+        page: write the page here as well, its chart in `images/` beside it.
+
+    Returns:
+        The content of comparison.json.
+    """
+    from echocycle.benchmarks.operations import make_plan
+    from echocycle.benchmarks.report import compare, table_of, write_page
+    from echocycle.bundle import choose_device
+    from echocycle.console import output
+
+    chosen = choose_device(device)
+    comparison = compare(Path(out), make_plan(chosen, quick=quick), chosen)
+    for path in (Path(out) / "performance.md", page):
+        if path is not None:
+            console.print(f"{write_page(comparison, path)} written.")
+    output.print(table_of(comparison))
+    return comparison
 
 
 def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:

@@ -1,0 +1,298 @@
+"""The comparison from end to end: measured into a JSON file, shown as a table, a chart and a page.
+
+DIR/
+  comparison.json           every measured second, with machine, versions and settings
+  performance.md            the page; its chart is images/performance.svg
+"""
+
+import json
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+from rich.table import Table
+
+from echocycle.benchmarks.measure import NO_TF32, OURS, OURS_BF16, REFERENCE, Operation, Side, matrix_rates, speedups
+from echocycle.benchmarks.operations import GROUPS, Plan, make_ground
+from echocycle.benchmarks.reference import opencv
+from echocycle.console import console
+from echocycle.errors import EchocycleError
+from echocycle.evaluation.figures import INK, MUTED, SERIES, WIDTH, _draw
+from echocycle.files import read_json, write_json, write_text
+from echocycle.runs import versions
+from echocycle.segmentation.css import CSSOptions
+
+FORMAT = 1
+
+# ------------------------------------------------------------------------------------------------- measuring
+
+
+def compare(out: Path, plan: Plan, device: torch.device) -> dict[str, Any]:
+    """Measure what `out` does not hold yet, group by group, and give everything.
+
+    Raises:
+        EchocycleError: `out` holds a comparison that was made under other circumstances.
+    """
+    file = out / "comparison.json"
+    under = circumstances(plan, device)
+    done: dict[str, Any] = {"format": FORMAT, **under, "groups": {}}
+    if file.exists():
+        done = read_json(file)
+        if {key: done.get(key) for key in under} != under:
+            raise EchocycleError(
+                f"{file} was measured with other settings, versions or another machine. Choose another --out, or "
+                "delete it."
+            )
+    todo = [name for name in GROUPS if name not in done["groups"]]
+    if not todo:
+        return done
+    done["rates"] = done.get("rates") or matrix_rates(device)
+    with tempfile.TemporaryDirectory(prefix="echocycle-bench-") as folder:
+        ground = make_ground(Path(folder), plan, device)
+        for name in todo:
+            operations = []
+            for operation in GROUPS[name](ground):
+                console.print(f"{operation.title}: {_times(operation, _best(operation))}")
+                operations.append(asdict(operation))
+            done["groups"][name] = operations
+            write_json(file, done)
+    return done
+
+
+def circumstances(plan: Plan, device: torch.device) -> dict[str, Any]:
+    """What the numbers depend on; a comparison goes on only where all of it is the same."""
+    found = versions()
+    return {
+        "plan": json.loads(json.dumps(asdict(plan))),  # as it is read back
+        "versions": {**found["versions"], "opencv": opencv().__version__, "psutil": version("psutil")},
+        "machine": found["machine"],
+        "device": device.type,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def operations_of(comparison: dict[str, Any]) -> list[Operation]:
+    """The operations of comparison.json, in order."""
+    found = []
+    for entry in (entry for group in comparison["groups"].values() for entry in group):
+        sides = {name: Side(**side) for name, side in entry["sides"].items()}
+        found.append(Operation(**{**entry, "sides": sides}))
+    return found
+
+
+def _best(operation: Operation) -> str:
+    return OURS_BF16 if OURS_BF16 in operation.sides else OURS
+
+
+# --------------------------------------------------------------------------------------------------- numbers
+
+
+def _times(operation: Operation, side: str) -> str:
+    """How many times as fast, with the lowest and the highest round."""
+    values = speedups(operation, side)
+    return f"{_short(median(values))} times ({_short(min(values))} to {_short(max(values))})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _seconds(operation: Operation, side: str) -> str:
+    value = median(operation.sides[side].seconds)
+    return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def _ours(operation: Operation) -> list[str]:
+    return [side for side in operation.sides if side not in (REFERENCE, NO_TF32)]
+
+
+def _label(operation: Operation, side: str) -> str:
+    """An operation and, where it was done in several, the precision."""
+    if len(_ours(operation)) == 1:
+        return operation.title
+    return f"{operation.title}, {_named(operation.sides[side].precision)}"
+
+
+def table_of(comparison: dict[str, Any]) -> Table:
+    """Times and ratios, for the console."""
+    table = Table(title="echocycle against the reference's way", box=None, pad_edge=False)
+    for name in ("", "reference", "echocycle", "times as fast"):
+        table.add_column(name, justify="left" if not name else "right")
+    for operation in operations_of(comparison):
+        for side in _ours(operation):
+            seconds = _seconds(operation, REFERENCE), _seconds(operation, side)
+            table.add_row(_label(operation, side), *seconds, _times(operation, side))
+    return table
+
+
+PAPER_STEPS = 25 * 46
+"""Steps of each training of the paper: 25 epochs of 920 labelled videos, 20 in a step."""
+VIDEOS, FRAMES_A_VIDEO, TEST_VIDEOS, CLIPS_A_VIDEO = 10_030, 176.5, 1277, 114.5
+"""EchoNet-Dynamic's, and the starts of a mean video."""
+
+
+def whole_chain(comparison: dict[str, Any], side: str) -> dict[str, float]:
+    """Hours of the paper's chain at 1/8 labels on EchoNet-Dynamic, from measured seconds an image or a clip."""
+    plan = comparison["plan"]
+    operations = {operation.name: operation for operation in operations_of(comparison)}
+    clip = CSSOptions(**plan["css"]).frames
+
+    def seconds(name: str) -> float:
+        sides = operations[name].sides
+        chosen = side if side in sides else OURS
+        return median(sides[chosen].seconds) / operations[name].count
+
+    found = {
+        "CSS": PAPER_STEPS * seconds("css") * (40 + clip) / (2 * plan["pairs"] + clip),
+        "masks": VIDEOS * FRAMES_A_VIDEO * seconds("masks"),
+        "f_m": PAPER_STEPS * seconds("f_m") * 20 / plan["clips"],
+        "f_e": PAPER_STEPS * seconds("f_e") * 30 / (plan["clips"] + plan["unlabelled"]),
+        "evaluation": TEST_VIDEOS * CLIPS_A_VIDEO * seconds("evaluation"),
+    }
+    return {name: value / 3600 for name, value in found.items()}
+
+
+# ----------------------------------------------------------------------------------------------------- chart
+
+
+def chart(comparison: dict[str, Any]) -> str:
+    """How many times as fast each operation is, on a logarithmic axis: median, and lowest to highest round."""
+    operations = operations_of(comparison)
+    rows = [(_label(o, side), speedups(o, side)) for o in operations for side in _ours(o)]
+    masks = next(operation for operation in operations if operation.name == "masks")
+    smaller = masks.checks[f"bytes, {REFERENCE}"] / masks.checks[f"bytes, {OURS}"]
+    rows.append(("masks on disk, times as small", [smaller]))
+
+    def on(figure: Figure) -> None:
+        axis: Axes = figure.subplots()
+        axis.axvline(1, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        for place, (_, values) in enumerate(rows):
+            axis.plot([min(values), max(values)], [place, place], color=SERIES[0], linewidth=2.2, alpha=0.55)
+            axis.plot([median(values)], [place], "o", color=SERIES[0], markersize=5)
+            axis.annotate(
+                _short(median(values)),
+                (max(values), place),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+            )
+        axis.set_xscale("log")
+        axis.set_xlim(min(0.8, *(0.9 * min(values) for _, values in rows)), 1.5 * max(max(v) for _, v in rows))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_xticks([tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= axis.get_xlim()[1]])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.tick_params(axis="y", length=0, colors=INK)
+        axis.set_xlabel("times as fast as the reference's way")
+        axis.grid(False, axis="y")
+        axis.spines["left"].set_visible(False)
+
+    return _draw(WIDTH * 0.75, 0.62 + 0.27 * len(rows), on)
+
+
+# ------------------------------------------------------------------------------------------------------ page
+
+
+def write_page(comparison: dict[str, Any], path: Path) -> Path:
+    """Write the page as Markdown to `path`, and its chart to `images/` beside it."""
+    image = path.parent / "images" / f"{path.stem}.svg"
+    write_text(image, chart(comparison))
+    write_text(path, page(comparison, f"images/{image.name}"))
+    return path
+
+
+def page(comparison: dict[str, Any], image: str) -> str:
+    """The page on a comparison, in Markdown."""
+    loader = PackageLoader("echocycle.benchmarks", ".")
+    environment = Environment(loader=loader, keep_trailing_newline=True, undefined=StrictUndefined)
+    return environment.get_template("page.md.jinja").render(**comparison, **_facts(comparison), image=image)
+
+
+def _facts(comparison: dict[str, Any]) -> dict[str, Any]:
+    """What the page says besides the comparison's own words: table rows, and the numbers in its sentences."""
+    operations = operations_of(comparison)
+    checks = {operation.name: operation.checks for operation in operations}
+    masks, ef = checks["masks"], checks["evaluation"]
+    mask_stage = next(operation for operation in operations if operation.name == "masks")
+    lines = [(operation, side) for operation in operations for side in _ours(operation)]
+    on_gpu = comparison["device"] == "cuda"
+    theirs, ours = whole_chain(comparison, REFERENCE), whole_chain(comparison, OURS_BF16)
+    hours = [*((name, theirs[name], ours[name]) for name in theirs), ("all", sum(theirs.values()), sum(ours.values()))]
+    return {
+        "checks": checks,
+        "dates": sorted({operation.measured[:10] for operation in operations}),
+        "precision": next(operation for operation in operations if operation.name == "f_e").sides[OURS].precision,
+        "on_gpu": on_gpu,
+        "time_header": ["", "in a round", "reference", "echocycle", "times as fast", *["than with TF32 off"] * on_gpu],
+        "times": [_time_row(operation, side, on_gpu) for operation, side in lines],
+        "waiting": f"{max(100 * each.get('waiting_share', 0) for each in checks.values()):.1f}",
+        "memory_header": ["", "reference", "echocycle", *["reference, GPU", "echocycle, GPU"] * on_gpu],
+        "memory": [_memory_row(operation, side, on_gpu) for operation, side in lines],
+        "logit_bytes": masks[f"bytes, {REFERENCE}"] / mask_stage.count,
+        "mask_bytes": masks[f"bytes, {OURS}"] / mask_stage.count,
+        "first_losses": [
+            (each.title, each.checks[f"first_loss, {REFERENCE}"], each.checks[f"first_loss, {OURS}"])
+            for each in operations
+            if f"first_loss, {OURS}" in each.checks
+        ],
+        "differences": [
+            (
+                _named(mask_stage.sides[side].precision),
+                masks[f"pixels_changed, {side}"],
+                ef[f"ef_largest_difference, {side}"],
+                ef[f"ef_mean_difference, {side}"],
+            )
+            for side in (OURS, OURS_BF16)
+        ],
+        "peaks": ", ".join(f"{rate / 1e12:.3g} in {_named(name)}" for name, rate in comparison["rates"].items()),
+        "shares": [
+            [operation.title, side, *_share(operation, side, comparison["rates"])]
+            for operation in operations
+            for side in operation.sides
+            if operation.flops is not None
+        ],
+        "chain": [[name, f"{their:.1f}", f"{our:.1f}"] for name, their, our in hours],
+    }
+
+
+def _time_row(operation: Operation, side: str, on_gpu: bool) -> list[str]:
+    unit = operation.unit.removesuffix("s") if operation.count == 1 else operation.unit
+    row = [_label(operation, side), f"{operation.count} {unit}", _seconds(operation, REFERENCE)]
+    row += [_seconds(operation, side), _times(operation, side)]
+    if on_gpu:
+        row.append(_short(median(speedups(operation, side, NO_TF32))) if NO_TF32 in operation.sides else "")
+    return row
+
+
+def _memory_row(operation: Operation, side: str, on_gpu: bool) -> list[str]:
+    pair = operation.sides[REFERENCE], operation.sides[side]
+    row = [_label(operation, side), *(_bytes(each.host_bytes) for each in pair)]
+    return [*row, *(_bytes(each.device_bytes) for each in pair)] if on_gpu else row
+
+
+def _share(operation: Operation, side: str, rates: dict[str, float]) -> list[str]:
+    """Operations a second in 10^12, and their share of the peak in the side's precision."""
+    assert operation.flops is not None
+    rate = operation.flops / median(operation.sides[side].seconds)
+    precision = operation.sides[side].precision
+    return [f"{rate / 1e12:.3g}", f"{100 * rate / rates[precision]:.0f} % of {_named(precision)}"]
+
+
+def _named(precision: str) -> str:
+    return {"32": "fp32"}.get(precision, precision)
