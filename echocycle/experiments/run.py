@@ -1,0 +1,187 @@
+"""One experiment from its name to its page: the store, the plan, the jobs, the tables."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from echocycle import stages
+from echocycle.console import console, output
+from echocycle.data.store import Store
+from echocycle.errors import EchocycleError, Finding
+from echocycle.experiments import EXPERIMENTS
+from echocycle.experiments.engine import Outcome, check_disk, disk_needed, work
+from echocycle.experiments.plan import Experiment, Plan, fraction_value, only, plan
+from echocycle.experiments.results import write_results
+from echocycle.runs import versions
+from echocycle.settings import Preset, from_dict
+
+
+def find(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises `EchocycleError` for an unknown one, and for one that cannot be run yet.
+    """
+    experiment = EXPERIMENTS.get(name.lower())
+    if experiment is None:
+        raise EchocycleError(f"There is no experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
+    if experiment.lacks:
+        raise EchocycleError(f"{experiment.name} cannot be run yet: it lacks {experiment.lacks}.")
+    return experiment
+
+
+def run_experiment(
+    name: str,
+    chosen: Preset,
+    *,
+    store: Path | None,
+    seeds: int,
+    fractions: Iterable[str],
+    rows: Iterable[str],
+    out: Path,
+    dry_run: bool,
+    workers: int = 2,
+) -> Path | None:
+    """Run an experiment, or go on with it, and write its tables; with `dry_run` only say what would be run.
+
+    Returns:
+        The Markdown page, or None after a dry run.
+
+    Raises:
+        Finding: some jobs failed; everything else is done and the tables are written from it.
+    """
+    experiment = find(name)
+    if seeds < 1:
+        raise EchocycleError(f"seeds is {seeds}; at least 1 is needed.")
+    experiment = replace(experiment, rows=only(experiment.rows, rows))
+    chosen = with_one_clip(chosen)
+    spelled = [_as_printed(fraction, experiment) for fraction in fractions] or list(experiment.fractions)
+    opened = None if dry_run and store is None else open_store(store, chosen, out, workers)
+    planned = plan(
+        experiment.rows,
+        chosen,
+        opened.path if opened else out / "store",
+        opened.meta["id"] if opened else "",
+        out / "runs",
+        fractions=spelled,
+        seeds=range(seeds),
+    )
+    frames = opened.meta["frames"] if opened else _frames_of(chosen)
+    needed = disk_needed(planned, frames)
+    if dry_run:
+        output.print(_plan_table(planned))
+        output.print(
+            f"{len(planned.cells)} trainings in the table, {len(planned.jobs)} jobs, about {needed / 1e9:.2f} GB of "
+            "disk; what is done already is not done again."
+        )
+        return None
+    assert opened is not None
+    out.mkdir(parents=True, exist_ok=True)
+    check_disk(needed, out)
+    outcome = work(planned, out / "jobs")
+    page = write_page(experiment, planned, outcome, opened, chosen, out)
+    if page is not None:
+        output.print(f"{page} written.")
+    if outcome.failed:
+        logs = "\n".join(f"  {job}: {log}" for job, log in outcome.failed.items())
+        raise Finding(f"{len(outcome.failed)} jobs failed; the same command tries them again. Logs:\n{logs}")
+    return page
+
+
+def write_page(
+    experiment: Experiment, planned: Plan, outcome: Outcome, store: Store, chosen: Preset, out: Path
+) -> Path | None:
+    """The tables of what is done; None where nothing is."""
+    facts = {
+        "date": date.today().isoformat(),
+        "made_with": versions(),
+        "data": store.provenance(),
+        "preset": chosen.name,
+        "minutes": round(outcome.seconds / 60, 1),
+        "failed": {
+            job: log.read_text(encoding="utf-8").strip().splitlines()[-1] for job, log in outcome.failed.items()
+        },
+        "blocked": outcome.blocked,
+        "left": outcome.left,
+    }
+    if not any((cell.run / "evaluation" / "metrics.json").exists() for cell in planned.cells):
+        console.print(f"No row of {experiment.name} is evaluated, so there is no table.")
+        return None
+    return write_results(experiment, planned.cells, out / "results", facts)
+
+
+def open_store(store: Path | None, chosen: Preset, out: Path, workers: int = 2) -> Store:
+    """The store named, or that of the preset's phantom, which is made in `out` first."""
+    if store is not None:
+        return Store(store)
+    from echocycle.data.phantom_settings import PhantomSettings
+
+    stages.phantom(out / "phantom", from_dict(PhantomSettings, chosen.phantom, "phantom."), workers=workers)
+    return stages.prepare(out / "phantom", out / "store", replace(chosen.prepare, workers=workers))
+
+
+def with_one_clip(chosen: Preset) -> Preset:
+    """The preset, evaluated on one random clip a video too."""
+    evaluate = chosen.evaluate
+    if "one-clip" in evaluate.protocol:
+        return chosen
+    return replace(chosen, evaluate=replace(evaluate, protocol=(*evaluate.protocol, "one-clip")))
+
+
+def _as_printed(fraction: str, experiment: Experiment) -> str:
+    """A fraction as the paper's table writes it: 1/8 is 4/32 in Table IV."""
+    value = fraction_value(fraction)
+    return next((each for each in experiment.fractions if fraction_value(each) == value), fraction)
+
+
+def _frames_of(chosen: Preset) -> int:
+    """About how many frames the preset's phantom has."""
+    from echocycle.data.phantom_settings import PhantomSettings
+
+    settings = from_dict(PhantomSettings, chosen.phantom, "phantom.")
+    return settings.videos * settings.frames_median
+
+
+def _plan_table(planned: Plan) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("job", "after"):
+        table.add_column(name, overflow="fold")
+    for name, job in planned.jobs.items():
+        table.add_row(name, ", ".join(job.needs))
+    return table
+
+
+def list_experiments() -> Table:
+    """Every experiment, and what some lack."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("name", "title", "paper", "lacks"):
+        table.add_column(name, overflow="fold")
+    for each in EXPERIMENTS.values():
+        table.add_row(each.name, each.title, each.paper, each.lacks)
+    return table
+
+
+def merged_facts(outcomes: Iterable[Outcome]) -> Outcome:
+    """Several outcomes as one."""
+    whole = Outcome()
+    for each in outcomes:
+        whole.done += each.done
+        whole.failed |= each.failed
+        whole.blocked |= each.blocked
+        whole.left += each.left
+        whole.seconds += each.seconds
+    return whole
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as plain JSON."""
+    return {
+        "done": outcome.done,
+        "failed": {job: str(log) for job, log in outcome.failed.items()},
+        "blocked": outcome.blocked,
+        "left": outcome.left,
+        "seconds": outcome.seconds,
+    }

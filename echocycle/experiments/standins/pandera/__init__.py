@@ -1,0 +1,1 @@
+"""Checks of tables; see `pandas`."""

@@ -1,0 +1,1 @@
+"""Weights without pickled code; see `torch`."""

@@ -1,0 +1,1 @@
+"""Polygons and outlines; see `draw` and `measure`."""

@@ -1,0 +1,92 @@
+"""One experiment for real, at the smallest size, through the command line."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from chain import copied
+
+from echocycle import settings, stages
+from echocycle.cli import main
+from echocycle.data.store import Store
+from echocycle.errors import Finding
+from echocycle.experiments import run
+from echocycle.experiments.chain import smoke_preset
+from echocycle.experiments.results import render
+from echocycle.files import read_json
+
+
+@pytest.fixture
+def smoke(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preset `tiny` at the size of a smoke test."""
+    monkeypatch.setitem(settings.PRESETS, "tiny", smoke_preset)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("smoke")
+def test_an_experiment(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A segmenter's masks, teacher and student; the page; and nothing is done twice."""
+    mine = copied(store, tmp_path)
+    out = tmp_path / "out"
+    arguments = ["experiment", "table-4", "--store", str(mine.path), "--fractions", "1/2", "--out", str(out)]
+    only = ["--only", "Video+Seg.", "Video+Seg.+Dist."]
+    assert main([*arguments, *only, "--dry-run"]) == 0
+    assert "2 trainings in the table, 6 jobs" in capsys.readouterr().out
+    assert not out.exists()
+    assert main([*arguments, *only]) == 0
+    results = out / "results"
+    page = (results / "table-4.md").read_text()
+    assert "16/32" in page  # as the table writes it
+    assert "4.29" in page
+    found = pd.read_csv(results / "table-4.csv")
+    assert set(found["row"]) == {"Video+Seg.", "Video+Seg.+Dist."}
+    assert set(found["protocol"]) == {"strided", "one-clip"}
+    budgets = {budget["row"]: budget for budget in read_json(results / "table-4.json")["budgets"]}
+    # half of 8 training videos, and 3 of validation; its segmenter chose by the same
+    assert budgets["Video+Seg."]["labels_used_in_all"] == budgets["Video+Seg.+Dist."]["labels_used_in_all"] == 7
+    assert [path.name for path in (mine.path / "masks").iterdir()] == ["truth"]  # their last user is done
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("done.json")}
+    assert len(before) == 3
+    (results / "table-4.md").unlink()
+    assert main([*arguments, *only]) == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("done.json")} == before
+    assert render(results, "table-4").read_text() == (results / "table-4.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_failed_row_is_told_and_the_others_are_in_the_table(store: Store, tmp_path: Path) -> None:
+    chosen = smoke_preset()
+    broken = replace(chosen.regress["default"], batch=999_999)
+    chosen = replace(chosen, regress={**chosen.regress, "adacon": broken})
+    with pytest.raises(Finding, match="1 jobs failed") as raised:
+        stages.experiment(
+            "table-1",
+            chosen,
+            store=store.path,
+            fractions=["1/2"],
+            only=["supervised", "adacon"],
+            out=tmp_path,
+        )
+    log = Path(str(raised.value).rsplit(": ", 1)[1])
+    assert "batch" in log.read_text()
+    page = (tmp_path / "results" / "table-1.md").read_text()
+    assert "Not in the table" in page
+    assert "not tried, since" in page
+    assert "| Ouyang et al. [6] | 1/2 |" in page
+
+
+def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["experiment", "table-2", "--out", str(tmp_path / "out")]) == 2
+    assert "attention analysis" in capsys.readouterr().err
+    assert main(["experiment"]) == 0
+    listed = capsys.readouterr().out
+    for name in (*(f"table-{n}" for n in range(1, 11)), "table-a1", "figure-6", "figure-7", "own-row"):
+        assert name in listed
+    assert main(["experiment", "table-4", "--seeds", "0", "--out", str(tmp_path / "out")]) == 2
+
+
+def test_each_row_is_evaluated_on_one_clip_too() -> None:
+    assert run.with_one_clip(settings.preset("tiny")).evaluate.protocol == ("strided", "one-clip")
+    assert run.with_one_clip(settings.preset("paper")).evaluate.protocol == ("all-clips", "one-clip")
