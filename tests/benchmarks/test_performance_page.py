@@ -146,7 +146,7 @@ def test_the_page_says_the_numbers(made: Any, tmp_path: Path) -> None:
 def test_on_a_gpu_the_page_tells_both_references(made: Any) -> None:
     """From a comparison that is given the other reference's seconds by hand."""
     comparison = json.loads(json.dumps(made[0]))
-    comparison["device"] = "cuda"
+    comparison |= {"device": "cuda", "cuda": "13.0"}
     comparison["rates"]["tf32"] = 1e12
     for operation in (entry for group in comparison["groups"].values() for entry in group):
         if operation["name"] in NAMES[2:]:
@@ -155,6 +155,8 @@ def test_on_a_gpu_the_page_tells_both_references(made: Any) -> None:
             sides[REFERENCE] |= {"precision": "tf32", "device_bytes": 2**30}
     text = page(comparison, "images/performance.svg")
     assert "than with TF32 off" in text
+    assert "TF32 in convolutions" in text
+    assert "on the GPU with CUDA 13.0" in text
     assert "reference, GPU" in text
     assert "1.00 GiB" in text
 
