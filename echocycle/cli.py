@@ -275,6 +275,8 @@ def experiment(
     only: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = (),
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("echocycle-runs/experiments"),
     dry_run: Annotated[bool, Parameter(negative="")] = False,
+    at_once: int = 1,
+    slurm: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = (),
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
 ) -> None:
     """A table of the paper by name, with our numbers beside the printed ones; without a name, the list of them.
@@ -290,6 +292,9 @@ def experiment(
         only: Rows to run, by their name in the table or by their method.
         out: Folder for the phantom, the runs and the tables.
         dry_run: Say what would be run, and stop.
+        at_once: Jobs at once: several are done in processes of their own, which share the cores and the GPUs.
+        slurm: Send the jobs to a SLURM cluster, with parameters as submitit names them: `--slurm timeout_min=240
+            gpus_per_node=1`.
         set_: A stage's setting, such as `--set regress.loop.steps=200`.
     """
     from echocycle import stages
@@ -301,7 +306,18 @@ def experiment(
         output.print(list_experiments())
         return
     chosen = change(preset(_asked.preset or "tiny"), _asked.values, set_)
-    stages.experiment(name, chosen, store=store, seeds=seeds, fractions=fractions, only=only, out=out, dry_run=dry_run)
+    stages.experiment(
+        name,
+        chosen,
+        store=store,
+        seeds=seeds,
+        fractions=fractions,
+        only=only,
+        out=out,
+        dry_run=dry_run,
+        at_once=at_once,
+        slurm=slurm,
+    )
 
 
 # ----------------------------------------------------------------------------- where settings come from

@@ -131,9 +131,10 @@ class SegmentSettings:
     method: str = "css"
     """Segmentation method; `echocycle info` lists them."""
     network: str = "deeplabv3_resnet50"
-    """`deeplabv3_resnet50`, or `unet` (small); method `clas` has its own besides, `r2plus1d_18`."""
+    """`deeplabv3_resnet50`, `unet` (small) or `unet_deep` (sees the whole frame); method `clas` has its own besides,
+    `r2plus1d_18`."""
     width: int = 16
-    """Channels of the first level of `unet`; a quarter of those of `r2plus1d_18`."""
+    """Channels of the first level of a U-Net; a quarter of those of `r2plus1d_18`."""
     weights: str = "imagenet"
     """Backbone weights: `imagenet`, for `r2plus1d_18` `kinetics` (torchvision's, from its cache or the network),
     `none`, or a local file."""

@@ -376,6 +376,8 @@ def experiment(
     only: Sequence[str] = (),
     out: Path = Path("echocycle-runs/experiments"),
     dry_run: bool = False,
+    at_once: int = 1,
+    slurm: Sequence[str] = (),
 ) -> Path | None:
     """A table of the paper, or one of our own: every row trained and evaluated, and ours beside the printed numbers.
 
@@ -387,10 +389,15 @@ def experiment(
         fractions: labelled shares such as `1/8` or `All`; by default those of the table.
         only: rows to run, by their name in the table or by their method.
         dry_run: say what would be run, and stop.
+        at_once: jobs at once. One is done in this process; several each in a process of its own, which share this
+            machine's cores and GPUs; of a cluster's queue, as many as may wait or run in it.
+        slurm: parameters of the jobs on a SLURM cluster, as submitit names them, such as `timeout_min=240`; empty:
+            no cluster.
 
     Raises:
         Finding: some jobs failed; the others are done and the tables written.
     """
+    from echocycle.experiments.crew import choose_crew
     from echocycle.experiments.run import run_experiment
 
     return run_experiment(
@@ -402,6 +409,7 @@ def experiment(
         rows=only,
         out=Path(out),
         dry_run=dry_run,
+        crew=choose_crew(at_once, slurm, Path(out) / "jobs"),
     )
 
 

@@ -6,12 +6,9 @@ when its last user is done. A job that fails leaves its log; what is built on it
 
 import json
 import shutil
-import signal
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 from echocycle import stages
 from echocycle.console import console
 from echocycle.errors import EchocycleError
+from echocycle.experiments.crew import Crew, Here, OutOfTime, Perform, Task
 from echocycle.experiments.plan import Job, Plan
 from echocycle.files import read_json, write_json, write_text
 from echocycle.settings import EvaluateSettings, MaskSettings, RegressSettings, SegmentSettings, to_dict
@@ -38,10 +36,6 @@ class Outcome:
     """Not done for want of time."""
     seconds: float = 0.0
     """That all jobs of the plan took, now or before."""
-
-
-class OutOfTime(BaseException):
-    """The time given is over; not caught by what catches errors of a job."""
 
 
 # --------------------------------------------------------------------------------------- one job, by stages
@@ -100,46 +94,111 @@ def work(
     folder: Path,
     *,
     minutes: float | None = None,
-    perform: Callable[[Job], None] = perform,
+    crew: Crew | None = None,
+    perform: Perform = perform,
     is_done: Callable[[Job], bool] = is_done,
     remove: Callable[[Job], None] = remove,
 ) -> Outcome:
     """Do every job of a plan that is not done.
 
     Args:
-        folder: for seconds.json, which remembers how long jobs took, and the logs of failed jobs.
+        folder: for seconds.json, which remembers how long jobs took, and the logs of jobs.
         minutes: start nothing that will not be done in this time, and interrupt what takes longer than foreseen.
+        crew: who does the jobs; by default this process, one after the other.
     """
-    jobs = plan.jobs
-    outcome = Outcome()
-    clock = _Clock(folder / "seconds.json", None if minutes is None else 60 * minutes)
-    waiting = _waiting(jobs, is_done)
-    outcome.done = [name for name, job in jobs.items() if name not in waiting and job.stage != "mask"]
-    users = _Users(jobs, waiting, remove)
-    total = len(waiting)
-    try:
-        for number, name in enumerate(waiting, 1):
-            job = jobs[name]
-            cause = next((need for need in job.needs if need in outcome.failed or need in outcome.blocked), None)
-            if cause is not None:
-                outcome.blocked[name] = outcome.blocked.get(cause, cause)
-            elif any(need in outcome.left for need in job.needs) or not clock.fits(job):
-                outcome.left.append(name)
-                continue
-            else:
-                console.rule(
-                    f"{number}/{total}  {name}  ({clock.remaining(jobs, waiting[number - 1 :])})", align="left"
-                )
-                with clock.time(job):
-                    _attempt(job, folder, outcome, perform)
-            users.finished(name)
-    except OutOfTime:
-        at = waiting.index(name)
-        outcome.left += [each for each in waiting[at:] if each not in outcome.left]
-    if outcome.left:
-        console.print(f"The time is over; {len(outcome.left)} jobs are left. The same command goes on.")
-    outcome.seconds = clock.total(jobs)
-    return outcome
+    return _Work(plan.jobs, folder, minutes, crew or Here(), perform, is_done, remove).all()
+
+
+class _Work:
+    """A plan being done: what waits, what runs, and how it went."""
+
+    def __init__(
+        self,
+        jobs: dict[str, Job],
+        folder: Path,
+        minutes: float | None,
+        crew: Crew,
+        perform: Perform,
+        is_done: Callable[[Job], bool],
+        remove: Callable[[Job], None],
+    ) -> None:
+        self.jobs, self.folder, self.crew, self.perform = jobs, folder, crew, perform
+        self.clock = _Clock(folder / "seconds.json", None if minutes is None else 60 * minutes)
+        self.waiting = _waiting(jobs, is_done)
+        self.total = len(self.waiting)
+        self.users = _Users(jobs, self.waiting, remove)
+        self.running: dict[str, tuple[Task, float]] = {}
+        self.outcome = Outcome(
+            done=[name for name, job in jobs.items() if name not in self.waiting and job.stage != "mask"]
+        )
+
+    def all(self) -> Outcome:
+        """Do it."""
+        try:
+            while self.waiting or self.running:
+                for name in [name for name, (task, _) in self.running.items() if task.done()]:
+                    self._finish(name)
+                if self._begin() is None and self.running:
+                    self.clock.check()
+                    time.sleep(self.crew.pause)
+        except OutOfTime:
+            self.outcome.left += [name for name in self.waiting if name not in self.outcome.left]
+        finally:  # nobody else waits for them
+            for name, (task, _) in self.running.items():
+                task.cancel()
+                self.outcome.left.append(name)
+        if self.outcome.left:
+            console.print(f"The time is over; {len(self.outcome.left)} jobs are left. The same command goes on.")
+        self.outcome.seconds = self.clock.total(self.jobs)
+        return self.outcome
+
+    def _begin(self) -> str | None:
+        """Begin the first job that can be, having set aside those that cannot; its name."""
+        if len(self.running) == self.crew.places:
+            return None
+        for name in list(self.waiting):
+            job = self.jobs[name]
+            lost = next((need for need in job.needs if need in self.outcome.failed | self.outcome.blocked), None)
+            if lost is not None:
+                self.waiting.remove(name)
+                self.outcome.blocked[name] = self.outcome.blocked.get(lost, lost)
+                self.users.finished(name)
+            elif any(need in self.outcome.left for need in job.needs) or not self.clock.fits(job):
+                self.waiting.remove(name)
+                self.outcome.left.append(name)
+            elif not any(need in self.waiting or need in self.running for need in job.needs):
+                self._say(name)
+                start = time.monotonic()
+                task = self.crew.begin(self.perform, job, self._log(name), self.clock.left())
+                self.waiting.remove(name)
+                self.running[name] = task, start
+                return name
+        return None
+
+    def _say(self, name: str) -> None:
+        number = self.total - len(self.waiting) + 1
+        others = [each for each in (*self.waiting, *self.running) if each != name]
+        remaining = self.clock.remaining(self.jobs, others, self.crew.places)
+        console.rule(f"{number}/{self.total}  {name}  ({remaining})", align="left")
+
+    def _finish(self, name: str) -> None:
+        task, start = self.running.pop(name)
+        log = self._log(name)
+        try:
+            task.result()
+        except Exception as error:
+            write_text(log, getattr(error, "log", None) or "".join(traceback.format_exception(error)))
+            self.outcome.failed[name] = log
+            said = str(error) if isinstance(error, EchocycleError) else f"{type(error).__name__}: {error}"
+            console.print(f"{name} failed: {said.splitlines()[0]}\nIts log: {log}. The other jobs go on.", soft_wrap=True)
+        else:
+            log.unlink(missing_ok=True)
+            self.outcome.done.append(name)
+            self.clock.note(self.jobs[name], time.monotonic() - start)
+        self.users.finished(name)
+
+    def _log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name.replace(' ', '-')}.log"
 
 
 def _waiting(jobs: dict[str, Job], is_done: Callable[[Job], bool]) -> list[str]:
@@ -173,20 +232,6 @@ class _Users:
                     self._remove(self._jobs[need])
 
 
-def _attempt(job: Job, folder: Path, outcome: Outcome, perform: Callable[[Job], None]) -> None:
-    log = folder / "logs" / f"{job.name.replace(' ', '-')}.log"
-    try:
-        perform(job)
-    except Exception as error:
-        write_text(log, traceback.format_exc())
-        outcome.failed[job.name] = log
-        said = str(error) if isinstance(error, EchocycleError) else f"{type(error).__name__}: {error}"
-        console.print(f"{job.name} failed: {said}\nIts log: {log}. The other jobs go on.", soft_wrap=True)
-    else:
-        log.unlink(missing_ok=True)
-        outcome.done.append(job.name)
-
-
 class _Clock:
     """How long jobs of a kind take, kept on disk, and how much time is left."""
 
@@ -195,14 +240,19 @@ class _Clock:
         self._seconds: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
         self._end = None if allowed is None else time.monotonic() + allowed
 
-    @contextmanager
-    def time(self, job: Job) -> Iterator[None]:
-        """Note how long the job takes; interrupt it when the time is over."""
-        start = time.monotonic()
-        with _alarm(None if self._end is None else self._end - start):
-            yield
-        self._seconds.setdefault(job.kind, {})[job.name] = round(time.monotonic() - start, 2)
+    def note(self, job: Job, seconds: float) -> None:
+        """Keep how long a job took."""
+        self._seconds.setdefault(job.kind, {})[job.name] = round(seconds, 2)
         write_json(self._file, self._seconds)
+
+    def left(self) -> float | None:
+        """Seconds that are left; None without an end."""
+        return None if self._end is None else self._end - time.monotonic()
+
+    def check(self) -> None:
+        """Raise `OutOfTime` when the time is over."""
+        if self._end is not None and time.monotonic() > self._end:
+            raise OutOfTime
 
     def total(self, jobs: dict[str, Job]) -> float:
         """Seconds that these jobs took."""
@@ -221,10 +271,10 @@ class _Clock:
             return True
         return time.monotonic() + (self.expected(job) or 0.0) < self._end
 
-    def remaining(self, jobs: dict[str, Job], waiting: list[str]) -> str:
-        """Time for all that is left, as a phrase."""
+    def remaining(self, jobs: dict[str, Job], waiting: list[str], at_once: int = 1) -> str:
+        """Time for all that is left, as a phrase; `at_once` jobs are done at a time."""
         each = [self.expected(jobs[name]) for name in waiting]
-        known = sum(seconds for seconds in each if seconds is not None)
+        known = sum(seconds for seconds in each if seconds is not None) / at_once
         if None in each:
             return f"more than {minutes_of(known)} left" if known else "time left unknown yet"
         return f"about {minutes_of(known)} left"
@@ -235,25 +285,6 @@ def minutes_of(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-@contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
-    """Raise `OutOfTime` inside the block after so many seconds (in the main thread, where signals arrive)."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(*_: Any) -> None:
-        raise OutOfTime
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 # ------------------------------------------------------------------------------------------------------ disk

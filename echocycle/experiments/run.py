@@ -13,6 +13,7 @@ from echocycle.console import console, output
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import EXPERIMENTS
+from echocycle.experiments.crew import Crew
 from echocycle.experiments.engine import Outcome, check_disk, disk_needed, work
 from echocycle.experiments.plan import Experiment, Plan, fraction_value, only, plan
 from echocycle.experiments.results import write_results
@@ -44,8 +45,13 @@ def run_experiment(
     out: Path,
     dry_run: bool,
     workers: int = 2,
+    crew: Crew | None = None,
 ) -> Path | None:
     """Run an experiment, or go on with it, and write its tables; with `dry_run` only say what would be run.
+
+    Args:
+        workers: processes that draw and decode videos.
+        crew: who does the jobs; by default this process.
 
     Returns:
         The Markdown page, or None after a dry run.
@@ -81,7 +87,7 @@ def run_experiment(
     assert opened is not None
     out.mkdir(parents=True, exist_ok=True)
     check_disk(needed, out)
-    outcome = work(planned, out / "jobs")
+    outcome = work(planned, out / "jobs", crew=crew)
     page = write_page(experiment, planned, outcome, opened, chosen, out)
     if page is not None:
         output.print(f"{page} written.")

@@ -114,6 +114,17 @@ def test_unet(size: int) -> None:
     assert all(p.grad is not None for p in network.parameters())
 
 
+def test_deep_unet_sees_the_whole_frame() -> None:
+    """A corner's answer hangs on the opposite corner with six levels, not with four; any height and width do."""
+    for name, reaches in (("unet_deep", True), ("unet", False)):
+        torch.manual_seed(0)
+        network = build_segmenter(name, 4).eval()
+        frames = torch.randn(1, 3, 112, 112, requires_grad=True)
+        network(frames).logits[0, 0, 0].backward()
+        assert bool(frames.grad[..., -16:, -16:].abs().sum() > 0) == reaches
+    assert build_segmenter("unet_deep", 4)(torch.randn(2, 3, 40, 52)).logits.shape == (2, 40, 52)
+
+
 def test_unknown_networks_are_named() -> None:
     with pytest.raises(EchocycleError, match=r"no regressor 'r2d'.*r2plus1d_18"):
         Regressor("r2d")
