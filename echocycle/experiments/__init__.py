@@ -20,5 +20,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         ablations.figure_6(),
         ablations.figure_7(),
         own.own_row(),
+        own.precision(),
     )
 }

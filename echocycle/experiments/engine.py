@@ -190,7 +190,8 @@ class _Work:
             write_text(log, getattr(error, "log", None) or "".join(traceback.format_exception(error)))
             self.outcome.failed[name] = log
             said = str(error) if isinstance(error, EchocycleError) else f"{type(error).__name__}: {error}"
-            console.print(f"{name} failed: {said.splitlines()[0]}\nIts log: {log}. The other jobs go on.", soft_wrap=True)
+            first = said.partition("\n")[0]
+            console.print(f"{name} failed: {first}\nIts log: {log}. The other jobs go on.", soft_wrap=True)
         else:
             log.unlink(missing_ok=True)
             self.outcome.done.append(name)

@@ -1,4 +1,6 @@
-"""Our own rows, not the paper's: a teacher that sees the masks alone, and the student it teaches."""
+"""What the paper does not ask: a teacher that sees the masks alone, the student it teaches; and what bf16 costs."""
+
+from dataclasses import replace
 
 from echocycle.experiments.plan import Experiment, Regressor, Row, Segmenter, student, teacher
 
@@ -35,3 +37,13 @@ def own_row() -> Experiment:
     return Experiment(
         "own-row", "A teacher of masks alone", rows, ("1/16", "1/8", "1/4", "1/2"), compare=compare, notes=note
     )
+
+
+def precision() -> Experiment:
+    """Does training in bf16 cost accuracy? The same teacher on the same masks, in both precisions."""
+    usual = teacher(CSS)
+    rows = (
+        Row("f_m, fp32", replace(usual, precision="32")),
+        Row("f_m, bf16 where the device computes in it", usual),
+    )
+    return Experiment("precision", "Training in bf16 and in fp32", rows)

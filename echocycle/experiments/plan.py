@@ -18,6 +18,7 @@ from echocycle.runs import OPERATIONAL
 from echocycle.settings import (
     EvaluateSettings,
     MaskSettings,
+    Precision,
     Preset,
     RegressSettings,
     SegmentSettings,
@@ -48,6 +49,8 @@ class Regressor:
     masks: Segmenter | None = None
     """The segmenter whose masks it sees, or those its teacher sees."""
     teacher: "Regressor | None" = None
+    precision: Precision | None = None
+    """Of its training; None takes the preset's."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,8 @@ class _Planner:
             option=_options(settings, system),
             network=system.network or settings.network,
         )
+        if system.precision:
+            settings = replace(settings, loop=replace(settings.loop, precision=system.precision))
         masks = self.segmenter(system.masks) if system.masks else None
         taught_by = self.regressor(system.teacher) if system.teacher else None
         needs = [self.mask(system.masks)] if system.masks else []
