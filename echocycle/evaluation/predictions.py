@@ -15,6 +15,7 @@ from echocycle.data.store import SIZE, Store
 from echocycle.evaluation.tables import dice_row
 from echocycle.evaluation.volumes import disc_volume, ef_by_discs, largest_components, systoles_of_echonet
 from echocycle.masks import probabilities
+from echocycle.models.sliding import answers
 from echocycle.settings import EvaluateSettings
 
 THRESHOLD = 127.5
@@ -57,8 +58,8 @@ def predict_clips(
 ) -> np.ndarray:
     """EF of clips of one video, (starts,) percent.
 
-    The video is resized and normalised once; clips are windows of it, cut on the device in blocks of `batch`, so
-    memory does not grow with the number of starts.
+    The video is resized and normalised once; clips are windows of it, seen in blocks of `batch` that share what they
+    have in common (`models/sliding.py`), so memory does not grow with the number of starts.
 
     Args:
         frames: uint8 (time, height, width[, 3]).
@@ -83,14 +84,15 @@ def predict_clips(
         if mask is not None:
             filler[-1] = -1.0
         video = torch.cat([video, filler], 1)
-    steps = torch.arange(spec.frames, device=device) * spec.period
-    found = []
-    for first in range(0, len(starts), batch):
-        numbers = torch.tensor(starts[first : first + batch], device=device)[:, None] + steps
-        clips = video[:, numbers].transpose(0, 1)
+    found = np.empty(len(starts), np.float32)
+    # clips that begin whole periods apart share most, so they go into one block
+    order = sorted(range(len(starts)), key=lambda place: (starts[place] % spec.period, starts[place]))
+    for first in range(0, len(order), batch):
+        places = order[first : first + batch]
+        block = [starts[place] for place in places]
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            found.append(regressor.network(clips.contiguous()).float().cpu())
-    return torch.cat(found).numpy()
+            found[places] = answers(regressor.network, video, block, spec.frames, spec.period).cpu().numpy()
+    return found
 
 
 def predict_video_rows(

@@ -50,26 +50,52 @@ class Preprocess(nn.Module):
         Frames past the end of a video become 0 after normalisation and -1 in the mask channel, which is
         2 p - 1 elsewhere; the border that the crop brings in is 0 in all of them (p = 0.5), as in the public code.
         """
-        count, time = batch.video.shape[:2]
-        images = self.frames(batch.video.flatten(0, 1), color=batch.video.ndim == 5)
-        clips = images.reshape(count, time, 3, self.size, self.size).transpose(1, 2)
-        there = torch.arange(time, device=clips.device) < batch.valid[:, None]
-        clips = clips * there[:, None, :, None, None]
+        color = batch.video.ndim == 5
+        levels = batch.video.movedim(-1, 2) if color else batch.video[:, :, None]
+        levels = _moved(_resized(levels, self.size), batch.warp)
+        count, time, channels = levels.shape[:3]
+        # Clip by clip into what is handed on: each stays in the processor's cache from 8 bits to the last number.
+        clips = levels.new_zeros((count, 4 if masks else channels, time, self.size, self.size), dtype=self.mean.dtype)
+        windows = [
+            (slice(valid), *_window(row, pad, self.size), *_window(column, pad, self.size))
+            for valid, (row, column) in zip(batch.valid.tolist(), batch.crop.tolist(), strict=True)
+        ]
+        for source, target, (there, rows, to_rows, columns, to_columns) in zip(levels, clips, windows, strict=True):
+            for channel, mean, std in zip(range(channels), self.mean.tolist(), self.std.tolist(), strict=False):
+                window = target[channel, there, to_rows, to_columns]
+                torch.sub(source[there, channel, rows, columns], mean, out=window).div_(std)
+            if masks and not color:
+                target[1:3] = target[0]
         if masks:
             assert batch.mask is not None
-            channel = resize(batch.mask.float(), self.size) / 127.5 - 1.0
-            clips = torch.cat([clips, channel[:, None]], 1)
-        if batch.warp is not None:
-            clips = warp(clips.flatten(1, 2), batch.warp, "border").view_as(clips)
-        if pad:
-            padded = F.pad(clips, (pad, pad, pad, pad))
-            clips = torch.stack(
-                [
-                    clip[..., row : row + self.size, column : column + self.size]
-                    for clip, (row, column) in zip(padded, batch.crop.tolist(), strict=True)
-                ]
-            )
+            probabilities = _moved(_resized(batch.mask[:, :, None], self.size), batch.warp)[:, :, 0]
+            for source, target, (there, rows, to_rows, columns, to_columns) in zip(
+                probabilities, clips[:, 3], windows, strict=True
+            ):
+                window = target[there, to_rows, to_columns]
+                torch.div(source[there, rows, columns], 127.5, out=window).sub_(1.0)
+                target[there.stop :, to_rows, to_columns] = -1.0
+        return clips.expand(-1, max(3, clips.shape[1]), -1, -1, -1)
+
+
+def _window(offset: int, pad: int, size: int) -> tuple[slice, slice]:
+    """Where a crop at `offset` of a padded line reads in the line, and where that lies in the crop."""
+    shift = offset - pad if pad else 0
+    return slice(max(0, shift), size + min(0, shift)), slice(max(0, -shift), size - max(0, shift))
+
+
+def _resized(clips: Tensor, size: int) -> Tensor:
+    """8-bit clips (batch, time, channels, height, width) at `size` pixels, as they are where that is their size."""
+    if clips.shape[-2:] == (size, size):
         return clips
+    return resize(clips.flatten(0, 1).float(), size).unflatten(0, clips.shape[:2])
+
+
+def _moved(clips: Tensor, parameters: Tensor | None) -> Tensor:
+    """Clips (batch, time, channels, height, width), each turned, scaled and shifted; as they are without."""
+    if parameters is None:
+        return clips
+    return warp(clips.flatten(1, 2).float(), parameters, "border").view(clips.shape)
 
 
 def standardised(levels: Tensor) -> Tensor:
