@@ -3,7 +3,7 @@
 # and our own with full-size networks, as many seeds as fit, and leaves tables, predictions, curves and JSON in OUT.
 #
 #   scripts/gpu.sh --minutes N OUT [--smoke] [--steps N] [--videos N] [--fraction 1/8] [--work DIR]
-#                  [--seeds N] [--first-seed N] [--experiments NAME...] [--only ROW...]
+#                  [--seeds N] [--first-seed N] [--experiments NAME...] [--only ROW...] [--pack]
 #
 # Several calls can share the seeds or the rows; `python -m echocycle.experiments merge OUT FOLDER...` joins their tables.
 # Needs no network and no installation: Python 3.11 or newer with PyTorch, torchvision, Lightning, NumPy, pandas, SciPy,

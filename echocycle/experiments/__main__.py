@@ -7,7 +7,10 @@ from `standins/`, and the command says so.
 import argparse
 import importlib.util
 import sys
+import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STANDINS = Path(__file__).with_name("standins")
@@ -20,6 +23,21 @@ def stand_in() -> list[str]:
     if missing:
         sys.path.append(str(STANDINS))
     return missing
+
+
+@contextmanager
+def packed(folder: Path, *, wanted: bool) -> Iterator[None]:
+    """Leave what the block writes into a folder as one archive, whether it ends well or not."""
+    try:
+        yield
+    finally:
+        files = sorted(folder.glob("*")) if wanted and folder.exists() else []
+        if files:
+            with tarfile.open(folder / "results.tar.gz", "w:gz") as archive:
+                for file in files:
+                    archive.add(file, file.name)
+            for file in files:
+                file.unlink()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     chain.add_argument("--seeds", type=int, help="at most so many seeds")
     chain.add_argument("--first-seed", type=int, default=0, help="the first of them, so that calls can share the work")
     chain.add_argument("--workers", type=int, default=8, help="processes that draw and decode videos")
+    chain.add_argument("--pack", action="store_true", help="leave one file, results.tar.gz, in place of all others")
     chain.add_argument("--smoke", action="store_true", help="everything as small as it can be, on any machine")
     merge = commands.add_parser("merge", help="tables of several chains on the same phantom, as one")
     merge.add_argument("out", type=Path, help="folder for the tables")
@@ -61,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
                 console.print(f"{page} written.", soft_wrap=True)
             return 0
         most = asked.seeds or (1 if asked.smoke else chains.MOST_SEEDS)
-        with tempfile.TemporaryDirectory(prefix="echocycle-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="echocycle-") as temporary, packed(asked.out, wanted=asked.pack):
             chains.chain(
                 asked.out,
                 asked.work or Path(temporary),

@@ -1,5 +1,6 @@
 """The chain for a lent machine: as many seeds as fit, no more; and joining what several chains left."""
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 
 from echocycle.errors import EchocycleError
 from echocycle.experiments import chain as chains
+from echocycle.experiments.__main__ import packed
 from echocycle.experiments.engine import Outcome
 from echocycle.experiments.plan import Plan
 from echocycle.experiments.results import merge_results, render
@@ -121,3 +123,19 @@ def test_what_several_chains_left_becomes_one_table(tmp_path: Path) -> None:
         merge_results([one, left_by(tmp_path / "d", 2, 0.0, store="other")], tmp_path / "out")
     with pytest.raises(EchocycleError, match="no results"):
         merge_results([tmp_path], tmp_path / "out")
+
+
+def test_results_can_be_packed(tmp_path: Path) -> None:
+    """One archive in place of all files, also where the chain fails."""
+    out = left_by(tmp_path / "out", 0, 0.0)
+    names = {file.name for file in out.iterdir()}
+    with pytest.raises(EchocycleError, match="it broke"), packed(out, wanted=True):
+        raise EchocycleError("it broke")
+    assert [file.name for file in out.iterdir()] == ["results.tar.gz"]
+    with tarfile.open(out / "results.tar.gz") as archive:
+        assert set(archive.getnames()) == names
+        archive.extractall(tmp_path / "again", filter="data")
+    (page,) = merge_results([tmp_path / "again"], tmp_path / "merged")
+    assert "1 seed" in page.read_text()
+    with packed(tmp_path / "nothing", wanted=True):
+        pass
