@@ -5,6 +5,7 @@ A setting comes from, first to last: the command line, the environment (ECHOCYCL
 and something was found; 2: wrong usage or input.
 """
 
+import difflib
 import os
 import sys
 from dataclasses import dataclass, field, replace
@@ -402,6 +403,33 @@ def _options_as_tokens(tokens: list[str], sections: dict[str, Any]) -> list[str]
     return [f"--option.{name}={value}" for name, value in found.items() if f"__option.{name}" not in said]
 
 
+VARIABLES = ("ECHOCYCLE_CAMUS",)
+"""Environment variables that set nothing of a command: the real data of some tests."""
+
+
+def _refuse_unknown_variables(command: str) -> None:
+    """Refuse ECHOCYCLE_ variables that no command reads: they are misspelt, and would be passed over in silence."""
+    commands = {f"ECHOCYCLE_{name.upper()}_": name for name in app if not name.startswith("-")}
+    for variable in sorted(name for name in os.environ if name.startswith("ECHOCYCLE_") and name not in VARIABLES):
+        prefix = next((each for each in commands if variable.startswith(each)), None)
+        if prefix is None:
+            known = ", ".join(commands.values())
+            raise EchocycleError(
+                f"No command reads the environment variable {variable}. They are called ECHOCYCLE_COMMAND_SETTING, "
+                f"such as ECHOCYCLE_SEGMENT_BATCH, and begin with {known}."
+            )
+        if commands[prefix] != command or variable.startswith(f"{prefix}OPTION_"):
+            continue
+        settings = app[command].assemble_argument_collection(parse_docstring=False)
+        names = [
+            name.lstrip("-").replace(".", "_").replace("-", "_").upper() for each in settings for name in each.names
+        ]
+        if variable.removeprefix(prefix) not in names:
+            near = difflib.get_close_matches(variable.removeprefix(prefix), names, n=1)
+            hint = f" Did you mean {prefix}{near[0]}?" if near else ""
+            raise EchocycleError(f"`{command}` has no setting for the environment variable {variable}.{hint}")
+
+
 def _sections(chosen: Preset, tokens: list[str]) -> dict[str, Any]:
     """A preset as a settings file would say it."""
     settings = {
@@ -474,6 +502,7 @@ def main(arguments: list[str] | None = None) -> int:
         sections = _sections(preset(_asked.preset), tokens) if _asked.preset else {}
         if sections:
             layers.append(DictConfig(sections, source=f"preset {_asked.preset}"))
+        _refuse_unknown_variables(tokens[0] if tokens else "")
         tokens += _options_as_tokens(tokens, sections)
         app.config = tuple(layers)
         app(tokens, exit_on_error=False, print_error=True)

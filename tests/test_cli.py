@@ -395,3 +395,28 @@ def test_exit_codes_reach_the_shell(tmp_path: Path) -> None:
     assert run("check", str(bad))[0].returncode == 1
     done, _ = run("--version")
     assert (done.returncode, done.stdout.strip()) == (0, cli.__version__)
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("ECHOCYCLE_PHANTOM_VIDEO", "ECHOCYCLE_PHANTOM_VIDEOS?"),
+        ("ECHOCYCLE_PHANTOMS_VIDEOS", "No command reads"),
+        ("ECHOCYCLE_VIDEOS", "ECHOCYCLE_SEGMENT_BATCH"),
+    ],
+)
+def test_a_misspelt_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, variable: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, "3")
+    assert main(["phantom", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert variable in error
+    assert message in error.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_variables_of_other_commands_are_let_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ECHOCYCLE_SEGMENT_BATCH", "8")
+    monkeypatch.setenv("ECHOCYCLE_CAMUS", "somewhere")
+    assert main(["info"]) == 0

@@ -295,7 +295,7 @@ def test_a_killed_phantom_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     settings = PhantomSettings(videos=16, val=4, test=4, frames_median=60, frames_min=50, frames_max=70)
     drawn = "--videos=16 --val=4 --test=4 --frames-median=60 --frames-min=50 --frames-max=70 --workers=2"
-    mark = f"ECHOCYCLE_MARK_OF_TEST={tmp_path}"
+    mark = f"MARK_OF_ECHOCYCLES_TEST={tmp_path}"
     with monkeypatch.context() as patch:
         patch.setenv(*mark.split("="))
         delay = start_and_kill(

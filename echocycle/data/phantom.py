@@ -11,14 +11,11 @@ and draws and writes about 800.
 """
 
 import csv
+import functools
 import io
 import json
-import multiprocessing
-import os
-import threading
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ from echocycle.data.phantom_patient import Patient, draw_patient, stream
 from echocycle.data.phantom_settings import PHANTOM_VERSION, Look, PhantomSettings, Ranges
 from echocycle.errors import EchocycleError
 from echocycle.files import LEFTOVERS, read_json, replacing, sweep, write_json, write_text
+from echocycle.workers import in_order
 
 __all__ = [
     "PHANTOM_VERSION",
@@ -145,33 +143,8 @@ def write_phantom(
 
 def _write_clips(out: Path, missing: list[int], settings: PhantomSettings, workers: int) -> Iterator[None]:
     """Write the missing clips, here or in spawned processes, and yield after each."""
-    if workers == 0 or len(missing) < 2:
-        for index in missing:
-            _write_clip(out, index, settings)
-            yield
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_end_with_parent) as pool:
-        jobs = [pool.submit(_write_clip, out, index, settings) for index in missing]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                yield
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when its parent was killed; the pool's own workers would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    write = functools.partial(_write_clip, out, settings=settings)
+    return in_order(write, missing, min(workers, len(missing)) if len(missing) > 1 else 0)
 
 
 def _write_clip(out: Path, index: int, settings: PhantomSettings) -> None:

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import math
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +34,7 @@ from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sha256, sweep, write_json, write_text
 from echocycle.settings import PrepareSettings
+from echocycle.workers import in_order
 
 TRACE_BYTES = SIZE * SIZE // 8
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -158,12 +158,8 @@ def _decode_all(
     decode: Callable[[tuple[Any, PrepareSettings]], Decoded], records: list[Any], settings: PrepareSettings
 ) -> Iterator[Decoded]:
     """Decoded videos in list order."""
-    jobs = ((record, settings) for record in records)
-    if settings.workers == 0 or len(records) < 4:
-        yield from map(decode, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(settings.workers) as pool:
-        yield from pool.imap(decode, jobs, chunksize=2)
+    workers = settings.workers if len(records) > 3 else 0
+    return in_order(decode, ((record, settings) for record in records), workers)
 
 
 def decode_findings(

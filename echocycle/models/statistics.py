@@ -18,7 +18,7 @@ def apart(network: nn.Module, parts: int) -> Iterator[None]:
     """
     normalisations = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     for module in normalisations:
-        module.forward = _Apart(module, parts)  # type: ignore[method-assign]
+        module.forward = _Apart(module, parts)  # type: ignore[assignment]
     try:
         yield
     finally:

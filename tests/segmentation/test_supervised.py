@@ -44,6 +44,27 @@ def test_the_loss_is_half_the_sum_of_both_phases() -> None:
     assert twice.item() == pytest.approx(2 * found)  # a sum: the batch is not averaged
 
 
+@pytest.mark.parametrize("network", ["unet", "deeplabv3_resnet50"])
+def test_one_pass_is_two(network: str) -> None:
+    """Logits, running statistics and gradients of a joint pass are those of ED, then ES; the network is left as it was."""
+    images = torch.randn(2, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 3.0]).view(
+        2, 1, 1, 1, 1
+    )
+    kept = []
+    for one_pass in (False, True):
+        method = made(network=network, size=64).double().train()
+        for module in method.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        logits = method.logits_of(images.double(), one_pass=one_pass)
+        logits.square().sum().backward()
+        gradients = {name: p.grad for name, p in method.segmenter.named_parameters()}
+        kept.append((logits.detach(), dict(method.segmenter.named_buffers()), gradients))
+        assert not any("forward" in vars(module) for module in method.modules())
+    for two, one in zip(*kept, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-8)
+
+
 def test_ed_and_es_pass_the_network_apart() -> None:
     """In training mode each phase is normalised by its own batch statistics, and the running ones see ED first."""
     batch = traced()
