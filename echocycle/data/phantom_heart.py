@@ -122,34 +122,19 @@ class Heart:
         y = self.apex_y + descent * math.cos(start)
         return x, y, -math.sin(tilt), math.cos(tilt), self.length * (1 - self.shortening * contraction)
 
-    def chords(
-        self,
-        contraction: float,
-        shift: tuple[float, float] = (0.0, 0.0),
-        *,
-        apex: float = 0.0,
-        base: float = 0.0,
-    ) -> NDArray[np.float64]:
-        """The tracing at one contraction as EchoNet stores it: (21, 4), long axis, then discs to the base.
-
-        Args:
-            apex: pixels that the reader leaves out there.
-            base: pixels that the reader leaves out above the mitral plane.
-        """
+    def chords(self, contraction: float, shift: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
+        """The tracing at one contraction as EchoNet stores it: (21, 4), long axis, then discs to the base."""
         x, y, along_x, along_y, length = self.axis(contraction)
         x, y = x + shift[0], y + shift[1]
         s = (np.arange(DISCS) + 0.5) / DISCS
         s[0], s[-1] = 0.01, 1.0  # the first disc lies at the tip, the last in the mitral plane
-        first, last = apex / length, 1 - base / length
-        s = first + (last - first) * s
         scale = 1 - self.narrowing * contraction * self.regional(s)
         half = self.half_width * self.profile(s) * scale
         middle = self.bend * self.half_width * np.sin(np.pi * s) * scale + contraction * self.side_shift(s)
         centre_x, centre_y = x + s * length * along_x, y + s * length * along_y
         right_x, right_y = along_y, -along_x  # unit vector across the axis, to the image's right
         rows = np.empty((1 + DISCS, 4))
-        ends = np.array([[first], [last]]) * length * (along_x, along_y) + (x, y)
-        rows[0] = ends.ravel()
+        rows[0] = x, y, x + length * along_x, y + length * along_y
         rows[1:, 0] = centre_x + (middle - half) * right_x
         rows[1:, 1] = centre_y + (middle - half) * right_y
         rows[1:, 2] = centre_x + (middle + half) * right_x
@@ -189,9 +174,7 @@ class Plan:
     def chords(self) -> NDArray[np.float64]:
         """Tracings of the ED and the ES frame, (2, 21, 4)."""
         frames = (self.motion.ed_frame, self.motion.es_frame)
-        left_out = {"apex": self.look.reader_apex, "base": self.look.reader_base}
-        motion = self.motion
-        return np.stack([self.heart.chords(motion.contraction[t], tuple(motion.drift[t]), **left_out) for t in frames])
+        return np.stack([self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames])
 
 
 def plan_clip(index: int, settings: PhantomSettings) -> Plan:

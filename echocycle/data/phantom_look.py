@@ -152,7 +152,7 @@ def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -
         shift = motion.drift[t]
         place = (float(motion.contraction[t]), float(shift[0]), float(shift[1]))
         warp = warp_to_diastole(wall, look, grid, *place)
-        inside = read(warp if wall is heart else warp_to_diastole(heart, look, grid, *place), heart, look, place[0])
+        inside = warp.inside if wall is heart else warp_to_diastole(heart, look, grid, *place).inside
         amplitude = tissue[warp.table_index]
         valve.draw(amplitude, warp, float(motion.contraction[t]), float(motion.valve[t]), per_neper)  # type: ignore[arg-type]
         echo = amplitude * moving.next().ravel()[warp.table_index] + haze * standing.next()
@@ -166,14 +166,6 @@ def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -
         pictures = ndimage.gaussian_filter(pictures, (0, look.blur, look.blur))
     draw_marks(pictures, look, rng)
     return pictures, masks.reshape(count, SIZE, SIZE)
-
-
-def read(warp: "Warp", heart: Heart, look: Look, contraction: float) -> NDArray[np.bool_]:
-    """The true mask as the clip's reader traces it."""
-    if not look.reader_apex and not look.reader_base:
-        return warp.inside
-    length = heart.axis(contraction)[-1]
-    return warp.inside & (warp.along > look.reader_apex - length) & (warp.along < -look.reader_base)
 
 
 # --- motion: where was this piece of tissue at end diastole? ---

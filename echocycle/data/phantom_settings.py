@@ -82,10 +82,6 @@ class Look:
     reader_tightness: float = 0.0
     """How much less the wall moves inwards than the outline until end systole, relative: readers differ in whether
     they trace trabeculae as blood."""
-    reader_apex: float = 0.0
-    """Pixels at the apex that the reader leaves out."""
-    reader_base: float = 0.0
-    """Pixels above the mitral plane that the reader leaves out."""
     wall_thickness: float = 6.0
     """Thickness of the wall at end diastole."""
 
@@ -317,9 +313,9 @@ class Ranges:
     tissue_level: tuple[float, float] = (50.0, 120.0)
     lung_level: tuple[float, float] = (20.0, 110.0)
     right_heart_haze: tuple[float, float] = (0.0, 35.0)
-    edge_start: tuple[float, float] = (-7.7, -2.7)
-    edge_end: tuple[float, float] = (0.3, 4.8)
-    reader_tightness: tuple[float, float] = (0.15, 0.65)
+    edge_start: tuple[float, float] = (-7.0, -2.0)
+    edge_end: tuple[float, float] = (1.0, 5.5)
+    reader_tightness: tuple[float, float] = (0.0, 0.35)
     wall_thickness: tuple[float, float] = (4.0, 11.0)
     leaflet_level: tuple[float, float] = (60.0, 150.0)
     leaflet_thinness: tuple[float, float] = (10.0, 40.0)
@@ -341,8 +337,6 @@ class Ranges:
     contrast: tuple[float, float] = (0.7, 1.35)
     dropout_level: tuple[float, float] = (20.0, 70.0)
     blur: tuple[float, float] = (0.0, 0.8)
-    reader_apex: tuple[float, float] = (0.0, 4.0)
-    reader_base: tuple[float, float] = (0.0, 2.0)
 
     def __post_init__(self) -> None:
         for one in fields(self):
