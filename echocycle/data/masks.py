@@ -1,7 +1,9 @@
 """Mask sets of a frame store: the probability of the left ventricle for every frame, 8 bits, compressed.
 
-A frame is cut to the box of its non-zero pixels and deflated alone, so that any frame is read by itself. On
-EchoNet-Dynamic that is about 2 kB a frame, where float32 logits take 50 kB.
+A frame is cut to the box of its non-zero pixels, each pixel is replaced by its difference from what its neighbours
+above and to the left foretell, and the result is deflated alone, so that any frame is read by itself. Probabilities
+of a network with a coarse last map are smooth, which makes most differences small: about 1.5 kB a frame of 112 x 112,
+where float32 logits take 50 kB. Nothing is lost but what 8 bits lose.
 """
 
 import json
@@ -16,7 +18,9 @@ import numpy as np
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sweep, write_json
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 1 holds the pixels themselves."""
 
 
 class MaskSet:
@@ -28,9 +32,9 @@ class MaskSet:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self.meta: dict[str, Any] = read_json(self.folder / "masks.json")
-        if self.meta["format"] != FORMAT:
+        if self.meta["format"] not in READABLE:
             raise EchocycleError(
-                f"{folder} holds masks of format {self.meta['format']}; this version reads {FORMAT}. "
+                f"{folder} holds masks of format {self.meta['format']}; this version reads 1 and {FORMAT}. "
                 "Write them again with `echocycle mask`."
             )
         self.size: int = self.meta["size"]
@@ -71,25 +75,30 @@ class MaskSet:
         for mask, frame in zip(masks, frames, strict=True):
             start, end = offsets[first + frame], offsets[first + frame + 1]
             if end > start:
-                _unpack(blob[start:end], mask)
+                _unpack(blob[start:end], mask, differences=self.meta["format"] > 1)
         return masks
 
 
 def _pack(mask: np.ndarray) -> bytes:
-    """One uint8 mask as its box (four uint16: top, bottom, left, right) and the deflated pixels inside."""
+    """One uint8 mask as its box (four uint16: top, bottom, left, right) and the deflated differences inside."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return b""
     box = np.array([rows[0], rows[-1] + 1, columns[0], columns[-1] + 1], "<u2")
     inside = np.ascontiguousarray(mask[box[0] : box[1], box[2] : box[3]])
+    for axis in (0, 1):
+        inside = np.diff(inside, axis=axis, prepend=np.uint8(0))  # modulo 256
     return box.tobytes() + zlib.compress(inside.data, 6)
 
 
-def _unpack(packed: np.ndarray, into: np.ndarray) -> None:
+def _unpack(packed: np.ndarray, into: np.ndarray, *, differences: bool) -> None:
     """Write a packed mask into a mask of zeros."""
     top, bottom, left, right = packed[:8].view("<u2")
-    pixels = np.frombuffer(zlib.decompress(packed[8:].data), np.uint8)
-    into[top:bottom, left:right] = pixels.reshape(bottom - top, right - left)
+    pixels = np.frombuffer(zlib.decompress(packed[8:].data), np.uint8).reshape(bottom - top, right - left)
+    if differences:
+        for axis in (1, 0):
+            pixels = np.cumsum(pixels, axis=axis, dtype=np.uint8)
+    into[top:bottom, left:right] = pixels
 
 
 class MaskWriter:

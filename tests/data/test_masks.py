@@ -4,10 +4,13 @@ import json
 import multiprocessing
 import shutil
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +66,7 @@ def test_a_mask_survives_packing(height: int, width: int, share: float, seed: in
     assert (packed == b"") == (not mask.any())
     back = np.zeros_like(mask)
     if packed:
-        _unpack(np.frombuffer(packed, np.uint8), back)
+        _unpack(np.frombuffer(packed, np.uint8), back, differences=True)
     np.testing.assert_array_equal(back, mask)
 
 
@@ -72,7 +75,7 @@ def test_a_single_pixel_in_a_corner_survives(corner: tuple[int, int]) -> None:
     mask = np.zeros((112, 112), np.uint8)
     mask[corner] = 1
     back = np.zeros_like(mask)
-    _unpack(np.frombuffer(_pack(mask), np.uint8), back)
+    _unpack(np.frombuffer(_pack(mask), np.uint8), back, differences=True)
     np.testing.assert_array_equal(back, mask)
 
 
@@ -171,6 +174,32 @@ def test_other_facts_start_anew_and_equal_ones_do_not(tmp_path: Path) -> None:
     masks = other.finish()
     assert masks.meta["segmenter"] == "another"
     np.testing.assert_array_equal(masks.probabilities(0, np.arange(len(content[1]))), content[1])
+
+
+def test_smooth_masks_are_twenty_times_smaller_than_logits() -> None:
+    """As a network with a map of 14 x 14 gives them; and the differences are what makes them so."""
+    rows, columns = torch.meshgrid(torch.arange(14.0), torch.arange(14.0), indexing="ij")
+    distance = 1 - (((rows - 6) / 4) ** 2 + ((columns - 6.5) / 2.3) ** 2).sqrt()
+    noise = torch.randn(14, 14, generator=torch.Generator().manual_seed(0))
+    logits = F.interpolate((5 * distance + 0.3 * noise)[None, None], (112, 112), mode="bilinear")[0, 0]
+    mask = (255 * torch.sigmoid(logits)).round().to(torch.uint8).numpy()
+    packed = _pack(mask)
+    assert len(packed) < logits.numel() * 4 / 20
+    assert len(packed) < len(zlib.compress(mask.tobytes(), 6)) / 1.5
+
+
+def test_masks_of_format_1_are_still_read(tmp_path: Path) -> None:
+    writer = MaskWriter(tmp_path / "masks", 1, {"size": 4})
+    writer.add(0, np.zeros((1, 4, 4), np.uint8))
+    masks = writer.finish()
+    inside = np.array([[7, 250], [3, 128]], np.uint8)
+    packed = np.array([1, 3, 0, 2], "<u2").tobytes() + zlib.compress(inside.tobytes())
+    (masks.folder / "blob.bin").write_bytes(packed)
+    np.save(masks.folder / "offsets.npy", np.array([0, len(packed)]))
+    (masks.folder / "masks.json").write_text(json.dumps({**masks.meta, "format": 1}))
+    found = MaskSet(masks.folder).probabilities(0, [0])[0]
+    assert (found[1:3, 0:2] == inside).all()
+    assert found.sum() == inside.sum()
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
