@@ -210,19 +210,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def choose_precision(name: Precision, device: torch.device, *, safe_on_cpu: bool) -> Precision:
+def choose_precision(name: Precision, device: torch.device) -> Precision:
     """`32`, `bf16` or `auto` as one of the first two; `auto` is bf16 where the device computes in it natively.
 
-    Args:
-        safe_on_cpu: whether the network's bf16 gradients are right on a CPU. Those of PyTorch's 3D convolutions are
-            not (infinite, NaN, or pointing elsewhere); those of the folded ones of R(2+1)D are.
+    PyTorch's 3D convolutions have wrong bf16 gradients on a CPU (infinite, NaN, or pointing elsewhere); no network
+    here computes them as such (`models/regressor.py`).
     """
+    if name != "auto":
+        return name
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    if name == "auto":
-        return "bf16" if native and (safe_on_cpu or device.type != "cpu") else "32"
-    if name == "bf16" and device.type == "cpu" and not safe_on_cpu:
-        raise EchocycleError(
-            "loop.precision bf16 is refused for this network on the CPU: the bf16 gradients of PyTorch's 3D "
-            "convolutions are wrong there. Use --loop.precision 32, or --network r2plus1d_18."
-        )
-    return name
+    return "bf16" if native else "32"

@@ -86,7 +86,7 @@ def write_masks(
             f"The masks {name} of {store.path} cover {', '.join(found.meta['splits'])} only. Delete "
             f"{found.folder} and run `echocycle mask` with all the splits you need."
         )
-    precision = choose_precision(settings.precision, device, safe_on_cpu=True)
+    precision = choose_precision(settings.precision, device)
     meta = {
         "size": segmenter.spec.size,
         "segmenter": segmenter.hash,

@@ -233,7 +233,7 @@ def _train(
     settings = replace(settings, option={name: str(value) for name, value in to_dict(options).items()})
     loop = settings.loop
     device = choose_device(loop.device)
-    precision = choose_precision(loop.precision, device, safe_on_cpu=settings.network not in ("r3d_18", "mc3_18"))
+    precision = choose_precision(loop.precision, device)
     torch.manual_seed(loop.seed)
     method = kind(settings, options, inputs)  # type: ignore[call-arg]
     if method.reads_unlabelled_annotation and not settings.labels.allow_unlabelled_annotation:

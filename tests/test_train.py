@@ -649,12 +649,6 @@ def test_each_loss_has_a_gradient_norm_in_bf16_too(ground: Ground, tmp_path: Pat
     assert all(float(row[f"gradient/{loss}"]) > 0 for row in rows for loss in ("labelled", "unlabelled"))
 
 
-def test_bf16_is_refused_on_the_cpu_where_its_gradients_are_wrong(ground: Ground, tmp_path: Path) -> None:
-    with pytest.raises(EchocycleError, match="bf16 is refused for this network on the CPU"):
-        ground.train("regress supervised", tmp_path / "run", network="r3d_18", loop=loop_settings(precision="bf16"))
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_student_and_its_teacher_take_the_same_masks(ground: Ground, tmp_path: Path) -> None:
     other = ground.train("segment supervised", tmp_path / "other")
     stages.mask(ground.store, other)

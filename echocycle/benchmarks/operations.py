@@ -133,7 +133,7 @@ class Ground:
     @property
     def precision(self) -> Any:
         """What `loop.precision auto` chooses for these networks here."""
-        return choose_precision("auto", self.device, safe_on_cpu=True)
+        return choose_precision("auto", self.device)
 
     def loop(self, steps: int) -> LoopSettings:
         """A training of some steps with one validation at its end."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,41 @@ class TemporalConv(nn.Conv3d):
         return rows.unflatten(3, clips.shape[3:])
 
 
+class WholeConv(nn.Conv3d):
+    """A convolution over time and space, computed as a 2D one over frames that carry their neighbours as channels.
+
+    The same parameters and sums as `nn.Conv3d`, whose bf16 gradients are wrong on a CPU; see `SpatialConv`.
+    """
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(batch, channels, time, height, width), best in channels-last order."""
+        around, step, (_, *padding) = self.kernel_size[0], self.stride[0], map(int, self.padding)
+        padded = F.pad(clips, (0, 0, 0, 0, int(self.padding[0]), int(self.padding[0])))
+        windows = padded.unfold(2, around, step).permute(0, 2, 3, 4, 5, 1)  # batch, time, height, width, frame, channel
+        frames = windows.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
+        weight = self.weight.transpose(1, 2).flatten(1, 2)
+        found = F.conv2d(frames, weight, self.bias, self.stride[1:], tuple(padding))  # type: ignore[arg-type]
+        return found.unflatten(0, (clips.shape[0], -1)).transpose(1, 2)
+
+
+class ThreeConv(WholeConv):
+    """R3D's 3x3x3 convolution, made as torchvision's blocks ask for it."""
+
+    def __init__(self, inputs: int, outputs: int, middle: int, stride: int = 1, padding: int = 1):
+        super().__init__(inputs, outputs, 3, stride, padding, bias=False)
+
+    get_downsample_stride = staticmethod(Conv3DSimple.get_downsample_stride)
+
+
+class FrameConv(SpatialConv):
+    """MC3's 1x3x3 convolution of the later stages, made as torchvision's blocks ask for it."""
+
+    def __init__(self, inputs: int, outputs: int, middle: int, stride: int = 1, padding: int = 1):
+        super().__init__(inputs, outputs, (1, 3, 3), (1, stride, stride), (0, padding, padding), bias=False)
+
+    get_downsample_stride = staticmethod(Conv3DNoTemporal.get_downsample_stride)
+
+
 class SplitConv(nn.Sequential):
     """The (2+1)D convolution: 1x3x3, then 3x1x1; parameter names are those of torchvision's `Conv2Plus1D`."""
 
@@ -57,10 +92,10 @@ class SplitConv(nn.Sequential):
         return stride, stride, stride
 
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[list[Any], Any]] = {
     "r2plus1d_18": ([SplitConv] * 4, R2Plus1D_18_Weights.KINETICS400_V1),
-    "r3d_18": ([Conv3DSimple] * 4, R3D_18_Weights.KINETICS400_V1),
-    "mc3_18": ([Conv3DSimple] + [Conv3DNoTemporal] * 3, MC3_18_Weights.KINETICS400_V1),
+    "r3d_18": ([ThreeConv] * 4, R3D_18_Weights.KINETICS400_V1),
+    "mc3_18": ([ThreeConv] + [FrameConv] * 3, MC3_18_Weights.KINETICS400_V1),
 }
 """Convolutions of the four stages, and torchvision's weights, by name."""
 
@@ -70,7 +105,7 @@ STEM_MIDDLE = 45
 
 def _basic_stem(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(channels, width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
+        WholeConv(channels, width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
         nn.BatchNorm3d(width),
         nn.ReLU(inplace=True),
     )

@@ -20,7 +20,7 @@ from echocycle.models.segmenter import build_segmenter
 from echocycle.models.sliding import answers
 
 CPU = torch.device("cpu")
-PRECISION = choose_precision("auto", CPU, safe_on_cpu=True)
+PRECISION = choose_precision("auto", CPU)
 LEAST = 1.25 if PRECISION == "bf16" else 0.8
 
 

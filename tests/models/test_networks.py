@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50
@@ -19,6 +20,9 @@ from echocycle.method import Inputs
 from echocycle.models.regressor import (
     NETWORKS,
     Regressor,
+    SpatialConv,
+    TemporalConv,
+    WholeConv,
     copy_without_mask_channel,
     init_mask_channel,
     load_regressor_weights,
@@ -63,6 +67,43 @@ def test_regressors_are_torchvisions(name: str, count: int) -> None:
         torch.testing.assert_close(own.eval()(clips), expected, atol=1e-5, rtol=1e-6)
         own.target_scale = 10.0
         torch.testing.assert_close(own(clips), 10 * expected, atol=1e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        SpatialConv(24, 33, (1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        TemporalConv(33, 24, (3, 1, 1), (2, 1, 1), (1, 0, 0)),
+        TemporalConv(288, 64, (3, 1, 1), padding=(1, 0, 0), bias=False),  # where PyTorch's own gives inf and NaN
+        WholeConv(3, 16, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False),
+        WholeConv(24, 32, 3, 2, 1),
+        WholeConv(32, 24, 3, 1, 1),
+    ],
+    ids=str,
+)
+def test_convolutions_are_pytorchs_and_keep_their_gradients_in_bf16(conv: nn.Conv3d) -> None:
+    torch.manual_seed(0)
+    clips = torch.randn(2, conv.in_channels, 8, 14, 14)
+    expected = nn.Conv3d.forward(conv, clips)
+    torch.testing.assert_close(conv(clips), expected, atol=1e-5, rtol=1e-5)
+    found = {}
+    for precision in (torch.float32, torch.bfloat16):
+        given = clips.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            answer = conv(given).float()
+        weighed = (answer * torch.linspace(-1, 1, answer.numel()).view_as(answer)).sum()
+        wanted = torch.autograd.grad(weighed, [given, *conv.parameters()])
+        found[precision] = torch.cat([each.flatten() for each in wanted])
+    assert F.cosine_similarity(found[torch.float32], found[torch.bfloat16], dim=0) > 0.999
+    torch.testing.assert_close(found[torch.bfloat16].norm(), found[torch.float32].norm(), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_no_network_computes_a_3d_convolution_that_pytorch_gets_wrong(name: str) -> None:
+    """What is left to `nn.Conv3d` are the shortcuts of one pixel, whose bf16 gradients are right."""
+    with torch.device("meta"):
+        plain = [module for module in Regressor(name).modules() if type(module) is nn.Conv3d]
+    assert all(module.kernel_size == (1, 1, 1) for module in plain)
 
 
 def test_the_segmenter_is_torchvisions() -> None:
