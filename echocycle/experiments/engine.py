@@ -290,8 +290,8 @@ def minutes_of(seconds: float) -> str:
 
 # ------------------------------------------------------------------------------------------------------ disk
 
-MASK_BYTES_PER_FRAME = 2000
-"""Of a mask set at 112 x 112 pixels; measured on clips of that size."""
+MASK_BYTES_PER_FRAME = 2800
+"""Of a mask set at 112 x 112 pixels: 2,100 and 2,500 (twice that of 56 x 56) were measured, and a little room."""
 
 
 def disk_needed(plan: Plan, frames: int) -> int:
@@ -306,7 +306,7 @@ def disk_needed(plan: Plan, frames: int) -> int:
 
 def _mask_bytes(plan: Plan, job: Job, frames: int) -> int:
     size = plan.jobs[f"segment {job.run.name}"].settings.size  # type: ignore[union-attr]
-    return int(frames * MASK_BYTES_PER_FRAME * (size / 112) ** 2)
+    return int(frames * MASK_BYTES_PER_FRAME * size / 112)  # what takes room is the outline
 
 
 def _weight_bytes(job: Job) -> int:

@@ -176,7 +176,7 @@ def test_remaining_time_is_told_from_jobs_of_the_kind(planned: Plan, tmp_path: P
 
 def test_disk_is_told_before(planned: Plan, tmp_path: Path) -> None:
     few, many = disk_needed(planned, 1_000), disk_needed(planned, 1_000_000)
-    assert many - few == 2 * (999_000 * 2000 // 4)  # half the size: a quarter; two sets at once at most
+    assert many - few == 2 * (999_000 * 2800 // 2)  # half the size: half the outline; two sets at once at most
     check_disk(few, tmp_path)
     with pytest.raises(EchocycleError, match="--seeds"):
         check_disk(10**18, tmp_path)
