@@ -5,6 +5,7 @@ processor does not compute in bf16, ours must still not be slower.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.measure import OURS, REFERENCE, Meter, Operation, speedups
+from echocycle.benchmarks.operations import Ground, Plan, measure_input
 from echocycle.bundle import choose_precision
+from echocycle.data.phantom_settings import PhantomSettings
+from echocycle.data.store import Store
 from echocycle.models.regressor import Regressor
 from echocycle.models.segmenter import build_segmenter
 from echocycle.models.sliding import answers
@@ -33,6 +37,16 @@ def gain(plain: Callable[[], object], ours: Callable[[], object]) -> float:
     meter = Meter(CPU, {REFERENCE: "32", OURS: PRECISION})
     meter.take_turns({REFERENCE: lambda _: plain(), OURS: lambda _: ours()}, 3)
     return median(speedups(Operation("", "", "", 1, meter.sides), OURS))
+
+
+@pytest.mark.slow
+def test_clips_are_cut_and_loaded(store: Store, phantom_folder: Path, tmp_path: Path) -> None:
+    """In whole size: 127 times for the cut and 68 for loading were measured."""
+    plan = Plan("guard", 3, PhantomSettings(), load_batch=8)
+    ground = Ground(phantom_folder, store, tmp_path, plan, CPU)
+    found = {operation.name: median(speedups(operation, OURS)) for operation in measure_input(ground)}
+    assert found["cut"] > 12
+    assert found["clips"] > 4
 
 
 @pytest.mark.slow
