@@ -60,8 +60,9 @@ class Preprocess(nn.Module):
             (slice(valid), *_window(row, pad, self.size), *_window(column, pad, self.size))
             for valid, (row, column) in zip(batch.valid.tolist(), batch.crop.tolist(), strict=True)
         ]
+        statistics = list(zip(range(channels), self.mean.tolist(), self.std.tolist(), strict=False))
         for source, target, (there, rows, to_rows, columns, to_columns) in zip(levels, clips, windows, strict=True):
-            for channel, mean, std in zip(range(channels), self.mean.tolist(), self.std.tolist(), strict=False):
+            for channel, mean, std in statistics:
                 window = target[channel, there, to_rows, to_columns]
                 torch.sub(source[there, channel, rows, columns], mean, out=window).div_(std)
             if masks and not color:
