@@ -122,7 +122,7 @@ def regress(
     run: Path,
     *,
     masks: Path | None = None,
-    teacher: Path | None = None,
+    teacher: list[Path] | None = None,
     settings: Annotated[RegressSettings, Flat] = RegressSettings(),
 ) -> None:
     """Train an ejection-fraction network.
@@ -131,7 +131,7 @@ def regress(
         store: A frame store.
         run: Folder of the run; a started run is gone on with.
         masks: The segmentation run whose masks the method sees.
-        teacher: The teacher's run, for methods that have one.
+        teacher: The teacher's run, for methods that have one; again for each further teacher.
     """
     from echocycle import stages
 

@@ -26,8 +26,8 @@ class Inputs:
     """Mean and standard deviation of the training videos' channels, in grey levels."""
     color: bool
     """Whether frames are RGB."""
-    teacher: Part | None = None
-    """The trained teacher, for methods that need one."""
+    teachers: tuple[Part, ...] = ()
+    """The trained teachers, for methods that need some."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Method(nn.Module):
     needs_masks: ClassVar[bool] = False
     """Whether a segmentation run must be named."""
     needs_teacher: ClassVar[bool] = False
-    """Whether a teacher's run must be named."""
+    """Whether the run of a teacher, or of several, must be named."""
     reads_unlabelled_annotation: bool = False
     """Whether the settings make it read annotation of unlabelled videos; such a run must be allowed and says so."""
 

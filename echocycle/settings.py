@@ -409,6 +409,7 @@ def tiny() -> Preset:
             "default": regress,
             # as many unlabelled clips for a labelled one as in the paper
             "student": replace(regress, option={"unlabelled_batch": "5"}),
+            "committee": replace(regress, option={"unlabelled_batch": "5"}),
             "mean_teacher": replace(regress, option={"unlabelled_batch": "5"}),
             "cross_model": replace(regress, option={"unlabelled_batch": "5", "pseudo_labels": "train"}),
         },

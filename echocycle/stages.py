@@ -125,13 +125,13 @@ def regress(
     settings: RegressSettings = RegressSettings(),
     *,
     masks: Path | None = None,
-    teacher: Path | None = None,
+    teacher: Path | Sequence[Path] | None = None,
 ) -> Bundle:
     """Train an ejection-fraction network.
 
     Args:
         masks: the segmentation run whose masks the method sees; it becomes the bundle's segmenter.
-        teacher: the run of the teacher, for methods that have one.
+        teacher: the run of the teacher, for methods that have one; or the runs of several.
     """
     from echocycle.bundle import load_bundle
     from echocycle.data.store import Store
@@ -142,7 +142,8 @@ def regress(
     method = METHODS[settings.method]
     if method.needs_masks and masks is None:
         raise EchocycleError(f"Method {settings.method} needs masks; name a segmentation run with `--masks RUN`.")
-    if method.needs_teacher and teacher is None:
+    teachers = [teacher] if isinstance(teacher, str | Path) else list(teacher or [])
+    if method.needs_teacher and not teachers:
         raise EchocycleError(f"Method {settings.method} needs a teacher; name its run with `--teacher RUN`.")
     opened = Store(store)
     mask_set, segmenter = None, None
@@ -150,17 +151,18 @@ def regress(
         segmenter = segmenter_of(load_bundle(finished(masks, "segment").model), opened)
         if method.needs_masks:
             mask_set = opened.masks(mask_id(masks, segmenter))
-    teacher_part = None
-    if teacher is not None:
-        taught = load_bundle(finished(teacher, "regress").model)
-        teacher_part = taught.regressor
+    parts = []
+    for each in teachers:
+        taught = load_bundle(finished(each, "regress").model)
+        assert taught.regressor is not None
+        parts.append(taught.regressor)
         if segmenter is not None and taught.segmenter is not None and taught.segmenter.hash != segmenter.hash:
             raise EchocycleError(
-                f"The teacher {teacher} was trained on the masks of another segmenter than {masks}; name the same "
+                f"The teacher {each} was trained on the masks of another segmenter than {masks}; name the same "
                 "segmentation run for both."
             )
     data = _open_data(opened, settings.labels, "ef", mask_set)
-    inputs = _inputs(data, teacher_part)
+    inputs = _inputs(data, tuple(parts))
     return _train(
         method,
         settings,
@@ -170,7 +172,7 @@ def regress(
         Run(run),
         "regress",
         segmenter=segmenter,
-        helpers=[Path(p) for p in (masks, teacher) if p is not None],
+        helpers=[Path(p) for p in (masks, *teachers) if p is not None],
     )
 
 
@@ -198,13 +200,13 @@ def _options(methods: dict[str, type[Method]], name: str, values: dict[str, str]
     return from_dict(methods[name].Options, {key.replace("-", "_"): value for key, value in values.items()}, "option.")
 
 
-def _inputs(data: _Data, teacher: Part | None = None) -> Inputs:
-    """Statistics of the training videos; a student takes its teacher's."""
+def _inputs(data: _Data, teachers: tuple[Part, ...] = ()) -> Inputs:
+    """Statistics of the training videos; a student takes its (first) teacher's."""
     from echocycle.data.likeness import input_statistics
     from echocycle.method import Inputs
 
-    if teacher is not None:
-        return Inputs(teacher.spec.mean, teacher.spec.std, data.store.color, teacher)
+    if teachers:
+        return Inputs(teachers[0].spec.mean, teachers[0].spec.std, data.store.color, teachers)
     mean, std = input_statistics(data.view)
     return Inputs(mean, std, data.store.color)
 

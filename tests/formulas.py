@@ -301,3 +301,27 @@ def clas(
         "propagation": float(np.mean(propagation)),
         "overlap": float(np.mean(overlap)),
     }
+
+
+def agreement(answers: np.ndarray, weights: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Weighted mean and standard deviation of answers (members, clips, videos) that may be missing (NaN)."""
+    means, spreads = [], []
+    members, clips, videos = answers.shape
+    for video in range(videos):
+        said = []
+        for member in range(members):
+            given = [float(answers[member, clip, video]) for clip in range(clips)]
+            given = [answer for answer in given if not math.isnan(answer)]
+            said += [(weights[member] / len(given), answer) for answer in given]
+        total = sum(weight for weight, _ in said)
+        mean = sum(weight * answer for weight, answer in said) / total
+        means.append(mean)
+        spreads.append(math.sqrt(sum(weight * (answer - mean) ** 2 for weight, answer in said) / total))
+    return means, spreads
+
+
+def trust(spreads: Sequence[float]) -> list[float]:
+    """1 / (1 + s^2 / m^2) for the median m, brought to mean 1."""
+    median = float(np.median(spreads))
+    found = [1 / (1 + spread**2 / median**2) for spread in spreads]
+    return [each * len(found) / sum(found) for each in found]

@@ -129,7 +129,7 @@ def test_ten_steps_lower_the_loss(ground: Ground, what: str, tmp_path: Path) -> 
     data = TrainingData(opened, budget, opened.masks(mask_id(ground.css, css.segmenter)))
     teacher = load_bundle(ground.teacher).regressor
     assert teacher is not None
-    inputs = Inputs(teacher.spec.mean, teacher.spec.std, False, teacher)
+    inputs = Inputs(teacher.spec.mean, teacher.spec.std, False, (teacher,))
     torch.manual_seed(0)
     settings: Any
     methods: dict[str, type[Method]]

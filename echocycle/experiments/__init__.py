@@ -20,6 +20,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         ablations.figure_6(),
         ablations.figure_7(),
         own.own_row(),
+        own.own_parts(),
+        own.bad_masks(),
         own.precision(),
     )
 }

@@ -48,7 +48,7 @@ def perform(job: Job) -> None:
     elif isinstance(job.settings, MaskSettings):
         stages.mask(job.store, job.run, job.settings)
     elif isinstance(job.settings, RegressSettings):
-        stages.regress(job.store, job.run, job.settings, masks=job.masks, teacher=job.teacher)
+        stages.regress(job.store, job.run, job.settings, masks=job.masks, teacher=job.teachers)
     else:
         stages.evaluate(job.run, job.settings, store=job.store)
 

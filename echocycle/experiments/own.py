@@ -1,4 +1,5 @@
-"""What the paper does not ask: a teacher that sees the masks alone, the student it teaches; and what bf16 costs."""
+"""What the paper does not ask: teachers that see the masks alone, students of several teachers; what bad masks do to
+them; and what bf16 costs."""
 
 from dataclasses import replace
 
@@ -11,32 +12,90 @@ TEACHER = "Teacher: video and masks (the paper's)"
 STUDENT = "Its student (the paper's)"
 MASK_TEACHER = "Teacher: masks alone"
 MASK_STUDENT = "Its student"
+COMMITTEE = "Student of both teachers (our own)"
+
+
+def mask_teacher(masks: Segmenter) -> Regressor:
+    """The teacher that does not see the video."""
+    return Regressor("mask_teacher", masks=masks)
+
+
+def committee(masks: Segmenter, *teachers: Regressor, **option: str) -> Regressor:
+    """The student of several teachers; of both where none is named."""
+    return Regressor("committee", option, masks=masks, teachers=teachers or (teacher(masks), mask_teacher(masks)))
 
 
 def own_row() -> Experiment:
-    """Does a teacher without the video's speckle teach better? All rows see the masks of one CSS segmenter."""
-    masks_alone = Regressor("mask_teacher", masks=CSS)
+    """The row of our own beside the paper's, and what it is made of. All rows see the masks of one CSS segmenter."""
     rows = (
         Row(VIDEO, Regressor("supervised")),
         Row(TEACHER, teacher(CSS)),
         Row(STUDENT, student(CSS)),
-        Row(MASK_TEACHER, masks_alone),
-        Row(MASK_STUDENT, Regressor("student", {"start": "weights"}, masks=CSS, teacher=masks_alone)),
+        Row(MASK_TEACHER, mask_teacher(CSS)),
+        Row(MASK_STUDENT, Regressor("student", {"start": "weights"}, masks=CSS, teachers=(mask_teacher(CSS),))),
+        Row(COMMITTEE, committee(CSS)),
     )
     compare = (
+        (COMMITTEE, STUDENT),
+        (COMMITTEE, TEACHER),
+        (COMMITTEE, VIDEO),
         (MASK_TEACHER, TEACHER),
         (MASK_STUDENT, STUDENT),
         (MASK_STUDENT, MASK_TEACHER),
-        (MASK_STUDENT, VIDEO),
         (STUDENT, VIDEO),
     )
-    note = (
-        "Both students differ in their teacher and in their start: the paper's starts as its teacher, the other from "
-        "first weights, since a teacher of masks has no video channel to copy.",
+    notes = (
+        "Students differ in their start too: those of the paper's teacher and of both start as the paper's teacher, "
+        "that of masks alone from first weights, since its teacher has no video channel to copy.",
+        "The student of both sees video alone, as the paper's does. Its targets are agreed on before training, one for "
+        "each unlabelled video, from four clips of each teacher (method `committee`).",
     )
     return Experiment(
-        "own-row", "A teacher of masks alone", rows, ("1/16", "1/8", "1/4", "1/2"), compare=compare, notes=note
+        "own-row",
+        "A student of two teachers, one of which sees the masks alone",
+        rows,
+        ("1/16", "1/8", "1/4", "1/2"),
+        compare=compare,
+        notes=notes,
     )
+
+
+def own_parts() -> Experiment:
+    """Which part of the committee helps; choose on validation videos (the predictions have them), compare on test."""
+    both = (teacher(CSS), mask_teacher(CSS))
+    rows = (
+        Row("The paper's student", student(CSS)),
+        Row("Several clips of the paper's teacher", committee(CSS, both[0])),
+        Row("Several clips of the teacher of masks alone", committee(CSS, both[1], start="weights")),
+        Row("Both and EF by discs", committee(CSS, *both, discs="true")),
+        Row("Both, equal votes, doubt ignored", committee(CSS, *both, votes="equal", doubt="ignored")),
+        Row("Both", committee(CSS, *both)),
+    )
+    return Experiment("own-parts", "Parts of the student of two teachers", rows)
+
+
+def bad_masks() -> Experiment:
+    """What remains of it when masks are bad: the segmenter's training is cut short."""
+    rows = []
+    for steps in (10, 30, None):
+        masks = Segmenter("css", steps=steps)
+        after = f"{steps} steps" if steps else "all steps"
+        rows += [
+            Row(f"Segmenter, {after}", masks),
+            Row(f"Teacher: video and masks, {after}", teacher(masks)),
+            Row(f"Teacher: masks alone, {after}", mask_teacher(masks)),
+            Row(f"Student of both teachers, {after}", committee(masks)),
+        ]
+    rows.append(Row(VIDEO, Regressor("supervised")))
+    compare = [
+        (f"{first}, {after}", second)
+        for after in ("10 steps", "30 steps", "all steps")
+        for first, second in (
+            ("Teacher: masks alone", f"Teacher: video and masks, {after}"),
+            ("Student of both teachers", VIDEO),
+        )
+    ]
+    return Experiment("bad-masks", "Teachers and their student with bad masks", tuple(rows), compare=tuple(compare))
 
 
 def precision() -> Experiment:

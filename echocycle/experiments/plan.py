@@ -36,6 +36,8 @@ class Segmenter:
 
     method: str
     option: dict[str, str] = field(default_factory=dict)
+    steps: int | None = None
+    """Of its training, where that is cut short on purpose; None takes the preset's."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Regressor:
     network: str = ""
     """Backbone; empty takes the preset's."""
     masks: Segmenter | None = None
-    """The segmenter whose masks it sees, or those its teacher sees."""
-    teacher: "Regressor | None" = None
+    """The segmenter whose masks it sees, or those its teachers see."""
+    teachers: "tuple[Regressor, ...]" = ()
     precision: Precision | None = None
     """Of its training; None takes the preset's."""
 
@@ -91,7 +93,7 @@ def teacher(masks: Segmenter, network: str = "") -> Regressor:
 
 def student(masks: Segmenter, network: str = "", option: dict[str, str] | None = None) -> Regressor:
     """The paper's f_e."""
-    return Regressor("student", option or {}, network, masks, teacher(masks, network))
+    return Regressor("student", option or {}, network, masks, (teacher(masks, network),))
 
 
 # ------------------------------------------------------------------------------------------------- jobs
@@ -108,7 +110,7 @@ class Job:
     settings: SegmentSettings | MaskSettings | RegressSettings | EvaluateSettings
     method: str
     masks: Path | None = None
-    teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
     needs: tuple[str, ...] = ()
     """Names of the jobs that must be done before."""
 
@@ -209,6 +211,8 @@ class _Planner:
     def segmenter(self, system: Segmenter) -> Path:
         settings = self.preset.segmentation(system.method)
         settings = replace(settings, **self.drawn(settings), option=_options(settings, system))
+        if system.steps:
+            settings = replace(settings, loop=replace(settings.loop, steps=system.steps))
         run = self.run_of("segment", system.method, settings)
         self.add(Job("segment", run, self.store, settings, system.method))
         return run
@@ -229,12 +233,11 @@ class _Planner:
         if system.precision:
             settings = replace(settings, loop=replace(settings.loop, precision=system.precision))
         masks = self.segmenter(system.masks) if system.masks else None
-        taught_by = self.regressor(system.teacher) if system.teacher else None
+        teachers = tuple(self.regressor(each) for each in system.teachers)
         needs = [self.mask(system.masks)] if system.masks else []
-        if taught_by:
-            needs.append(f"regress {taught_by.name}")
-        run = self.run_of("regress", system.method, settings, masks, taught_by)
-        self.add(Job("regress", run, self.store, settings, system.method, masks, taught_by, tuple(needs)))
+        needs += [f"regress {each.name}" for each in teachers]
+        run = self.run_of("regress", system.method, settings, masks, *(teachers or [None]))
+        self.add(Job("regress", run, self.store, settings, system.method, masks, teachers, tuple(needs)))
         return run
 
     def drawn(self, settings: SegmentSettings | RegressSettings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from echocycle.method import Method
 from echocycle.regression.adacon import AdaCon
+from echocycle.regression.committee import Committee
 from echocycle.regression.cross_model import CrossModel
 from echocycle.regression.mask_teacher import MaskTeacher
 from echocycle.regression.mean_teacher import MeanTeacher
@@ -15,6 +16,7 @@ METHODS: dict[str, type[Method]] = {
     "teacher": Teacher,
     "mask_teacher": MaskTeacher,
     "student": Student,
+    "committee": Committee,
     "adacon": AdaCon,
     "mean_teacher": MeanTeacher,
     "cross_model": CrossModel,

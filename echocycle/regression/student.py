@@ -62,9 +62,13 @@ class Student(SupervisedRegression):
 
     def __init__(self, settings: RegressSettings, options: StudentOptions, inputs: Inputs):
         super().__init__(settings, options, inputs)
-        if inputs.teacher is None:
-            raise EchocycleError("The student needs a teacher; name its run with `--teacher RUN`.")
-        spec = inputs.teacher.spec
+        if len(inputs.teachers) != 1:
+            raise EchocycleError(
+                f"The student needs one teacher and has {len(inputs.teachers)}; name its run with `--teacher RUN`. "
+                "Method `committee` learns from several."
+            )
+        [teacher] = inputs.teachers
+        spec = teacher.spec
         require(
             spec.takes_masks,
             "The teacher named takes no masks; name a run of a method that does, such as `teacher`.",
@@ -82,8 +86,8 @@ class Student(SupervisedRegression):
             spec.mean == inputs.mean and spec.std == inputs.std,
             "The teacher was normalised by other training videos; use the same store, and the same loop.seed.",
         )
-        assert isinstance(inputs.teacher.network, Regressor)
-        self.teacher = inputs.teacher.network.requires_grad_(False)
+        assert isinstance(teacher.network, Regressor)
+        self.teacher = teacher.network.requires_grad_(False)
         self.teacher_spec: RegressorSpec = spec
         self.reads_unlabelled_annotation = options.traced_frame_in_clip == "all"
 

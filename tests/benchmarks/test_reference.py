@@ -216,7 +216,7 @@ def test_the_step_of_f_e_is_the_same() -> None:
     teacher = Teacher(SMALL, TeacherOptions(), GREY).parts()["regressor"]
     experienced(teacher.network, torch.randn(2, 4, 4, 28, 28))
     settings = replace(SMALL, method="student")
-    method = Student(settings, StudentOptions(unlabelled_batch=3), replace(GREY, teacher=teacher.to(CPU)))
+    method = Student(settings, StudentOptions(unlabelled_batch=3), replace(GREY, teachers=(teacher.to(CPU),)))
     batches = {"labelled": random_clips(2, masks=False), "unlabelled": random_clips(3, masks=True)}
     plain, plain_teacher = reference.regressor(3), reference.regressor(4)
     before = weights_of(method.regressor)

@@ -237,7 +237,7 @@ def methods(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Method
     for name, kind in regression.METHODS.items():
         if kind.needs_teacher:
             teacher = made["regress teacher"].parts()["regressor"]
-        found = replace(inputs, teacher=teacher) if kind.needs_teacher else inputs
+        found = replace(inputs, teachers=(teacher,)) if kind.needs_teacher else inputs
         made[f"regress {name}"] = kind(replace(REGRESS, method=name), kind.Options(), found)  # type: ignore[call-arg]
     return made
 

@@ -27,7 +27,7 @@ def test_a_student_brings_all_it_is_built_on() -> None:
     assert stages_of(found) == ["segment css", "mask css", "regress teacher", "regress student", "evaluate student"]
     jobs = list(found.jobs.values())
     assert jobs[3].needs == (jobs[1].name, jobs[2].name)
-    assert (jobs[3].masks, jobs[3].teacher) == (jobs[0].run, jobs[2].run)
+    assert (jobs[3].masks, jobs[3].teachers) == (jobs[0].run, (jobs[2].run,))
 
 
 def test_what_is_the_same_is_one_job() -> None:

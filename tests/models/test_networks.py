@@ -288,7 +288,7 @@ def test_a_full_width_step_of_each_regression(name: str) -> None:
     if kind.needs_teacher:
         teacher = Regressor(channels=4)
         spec = regression.METHODS["teacher"](replace(settings, method="teacher"), None, GREY).spec  # type: ignore[call-arg]
-        inputs = replace(GREY, teacher=Part(spec, teacher))
+        inputs = replace(GREY, teachers=(Part(spec, teacher),))
     method = kind(settings, kind.Options(), inputs)  # type: ignore[call-arg]
     assert settings.optimiser.name == "sgd"
     assert method.regressor.fc.in_features == 512  # type: ignore[union-attr]

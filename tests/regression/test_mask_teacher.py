@@ -215,7 +215,7 @@ def part() -> Part:
 def student_of(teacher: Part, **options: object) -> Student:
     torch.manual_seed(1)
     chosen = StudentOptions(unlabelled_batch=3, **{"start": "weights", **options})  # type: ignore[arg-type]
-    return Student(replace(SMALL, method="student"), chosen, replace(GREY, teacher=teacher)).train()
+    return Student(replace(SMALL, method="student"), chosen, replace(GREY, teachers=(teacher,))).train()
 
 
 def test_its_student_learns_from_the_masks_of_its_own_crop(data: TrainingData) -> None:

@@ -41,7 +41,7 @@ def trained_teacher() -> Part:
 
 def made(data: TrainingData | None = None, **options: Any) -> Student:
     torch.manual_seed(0)
-    method = Student(SMALL, StudentOptions(unlabelled_batch=3, **options), replace(GREY, teacher=trained_teacher()))
+    method = Student(SMALL, StudentOptions(unlabelled_batch=3, **options), replace(GREY, teachers=(trained_teacher(),)))
     if data is not None:
         method.prepare_start(data)
     return method.train()
@@ -206,10 +206,10 @@ def test_a_student_needs_a_fitting_teacher() -> None:
         Student(SMALL, StudentOptions(), GREY)
     part = trained_teacher()
     with pytest.raises(EchocycleError, match="frames is 8"):
-        Student(replace(SMALL, frames=8), StudentOptions(), replace(GREY, teacher=part))
+        Student(replace(SMALL, frames=8), StudentOptions(), replace(GREY, teachers=(part,)))
     blind = Part(replace(part.spec, channels=3), Regressor(widths=(4, 8, 8, 8)))
     with pytest.raises(EchocycleError, match="takes no masks"):
-        Student(SMALL, StudentOptions(), replace(GREY, teacher=blind))
+        Student(SMALL, StudentOptions(), replace(GREY, teachers=(blind,)))
 
 
 @pytest.mark.slow
