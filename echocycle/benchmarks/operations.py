@@ -381,7 +381,7 @@ def measure_regression(ground: Ground) -> Iterator[Operation]:
     yield operation
     teacher = f_m.parts()["regressor"].to(device)
     options = StudentOptions(unlabelled_batch=plan.unlabelled)
-    f_e = Student(replace(settings, method="student"), options, replace(inputs, teacher=teacher))
+    f_e = Student(replace(settings, method="student"), options, replace(inputs, teachers=(teacher,)))
     plain.load_state_dict(teacher.network.state_dict())
     operation, plain = _measure_regression_step(ground, data, f_e, "f_e", plain)
     yield operation
