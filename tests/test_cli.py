@@ -150,6 +150,13 @@ def test_a_preset_knows_each_regression_method(
     assert asked["settings"].loop.epochs == 45
 
 
+def test_several_teachers_are_named_one_after_the_other(asked: dict[str, Any]) -> None:
+    assert main(["regress", "s", "r", "--method=committee", "--teacher", "a", "--teacher", "b", "--masks", "m"]) == 0
+    assert asked["teacher"] == [Path("a"), Path("b")]
+    assert main(["regress", "s", "r", "--teacher", "a"]) == 0
+    assert asked["teacher"] == [Path("a")]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

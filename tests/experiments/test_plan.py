@@ -6,6 +6,7 @@ import pytest
 
 from echocycle.errors import EchocycleError
 from echocycle.experiments import EXPERIMENTS
+from echocycle.experiments.own import committee, mask_teacher
 from echocycle.experiments.plan import Plan, Regressor, Row, Segmenter, fraction_value, only, plan, student, teacher
 from echocycle.experiments.results import column_of, paper_numbers
 from echocycle.experiments.run import find
@@ -28,6 +29,28 @@ def test_a_student_brings_all_it_is_built_on() -> None:
     jobs = list(found.jobs.values())
     assert jobs[3].needs == (jobs[1].name, jobs[2].name)
     assert (jobs[3].masks, jobs[3].teachers) == (jobs[0].run, (jobs[2].run,))
+
+
+def test_a_committee_waits_for_all_its_teachers() -> None:
+    """They share masks and evaluations with the rows that show them alone."""
+    alone = Row("f_m", teacher(CSS)), Row("masks alone", mask_teacher(CSS))
+    found = planned((*alone, Row("both", committee(CSS))))
+    assert stages_of(found) == [
+        "segment css", "mask css", "regress teacher", "evaluate teacher", "regress mask_teacher",
+        "evaluate mask_teacher", "regress committee", "evaluate committee",
+    ]  # fmt: skip
+    jobs = {job.kind: job for job in found.jobs.values()}
+    both = jobs["regress committee"]
+    assert both.teachers == (jobs["regress teacher"].run, jobs["regress mask_teacher"].run)
+    assert both.needs == tuple(jobs[f"{name}"].name for name in ("mask css", "regress teacher", "regress mask_teacher"))
+    one = planned((Row("one", committee(CSS, mask_teacher(CSS), start="weights")),))
+    assert "regress teacher" not in stages_of(one)
+
+
+def test_a_segmenter_whose_training_is_cut_short_is_another() -> None:
+    found = planned((Row("short", teacher(Segmenter("css", steps=10))), Row("whole", teacher(CSS))))
+    assert [j.settings.loop.steps for j in found.jobs.values() if j.stage == "segment"] == [10, 300]  # type: ignore[union-attr]
+    assert stages_of(found).count("mask css") == stages_of(found).count("regress teacher") == 2
 
 
 def test_what_is_the_same_is_one_job() -> None:

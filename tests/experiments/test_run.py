@@ -82,7 +82,16 @@ def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str
     assert "attention analysis" in capsys.readouterr().err
     assert main(["experiment"]) == 0
     listed = capsys.readouterr().out
-    for name in (*(f"table-{n}" for n in range(1, 11)), "table-a1", "figure-6", "figure-7", "own-row", "precision"):
+    for name in (
+        *(f"table-{n}" for n in range(1, 11)),
+        "table-a1",
+        "figure-6",
+        "figure-7",
+        "own-row",
+        "own-parts",
+        "bad-masks",
+        "precision",
+    ):
         assert name in listed
     assert main(["experiment", "table-4", "--seeds", "0", "--out", str(tmp_path / "out")]) == 2
 
