@@ -3,7 +3,7 @@ them; and what bf16 costs."""
 
 from dataclasses import replace
 
-from echocycle.experiments.plan import Experiment, Regressor, Row, Segmenter, student, teacher
+from echocycle.experiments.plan import Experiment, Regressor, Row, Segmenter, Together, student, teacher
 
 CSS = Segmenter("css")
 
@@ -12,6 +12,7 @@ TEACHER = "Teacher: video and masks (the paper's)"
 STUDENT = "Its student (the paper's)"
 MASK_TEACHER = "Teacher: masks alone"
 MASK_STUDENT = "Its student"
+BOTH = "Both teachers together"
 COMMITTEE = "Student of both teachers (our own)"
 
 
@@ -33,9 +34,12 @@ def own_row() -> Experiment:
         Row(STUDENT, student(CSS)),
         Row(MASK_TEACHER, mask_teacher(CSS)),
         Row(MASK_STUDENT, Regressor("student", {"start": "weights"}, masks=CSS, teachers=(mask_teacher(CSS),))),
+        Row(BOTH, Together((teacher(CSS), mask_teacher(CSS)))),
         Row(COMMITTEE, committee(CSS)),
     )
     compare = (
+        (BOTH, TEACHER),
+        (BOTH, MASK_TEACHER),
         (COMMITTEE, STUDENT),
         (COMMITTEE, TEACHER),
         (COMMITTEE, VIDEO),

@@ -56,12 +56,27 @@ class Regressor:
 
 
 @dataclass(frozen=True)
+class Together:
+    """Regressors that are trained apart and answer together: their mean is the answer."""
+
+    members: tuple[Regressor, ...]
+
+    @property
+    def method(self) -> str:
+        """The methods of its members."""
+        return "+".join(member.method for member in self.members)
+
+
+System = Segmenter | Regressor | Together
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of a table."""
 
     name: str
     """As the paper writes it."""
-    system: Segmenter | Regressor
+    system: System
     column: str = ""
     """The paper's column; empty: the fraction of labels is the column."""
     all_labels: bool = False
@@ -132,7 +147,8 @@ class Cell:
     row: Row
     fraction: str
     seed: int
-    run: Path
+    runs: tuple[Path, ...]
+    """One, or those whose mean answer is the row's."""
 
 
 @dataclass
@@ -171,8 +187,10 @@ def plan(
     return found
 
 
-def masks_of(system: Segmenter | Regressor) -> Segmenter | None:
-    """The segmenter that a system is, or is built on."""
+def masks_of(system: System) -> Segmenter | None:
+    """The segmenter that a system is, or (its first member) is built on."""
+    if isinstance(system, Together):
+        return system.members[0].masks
     return system if isinstance(system, Segmenter) else system.masks
 
 
@@ -199,14 +217,16 @@ class _Planner:
         self.jobs, self.preset, self.store, self.store_id, self.runs = found.jobs, chosen, store, store_id, runs
         self.fraction, self.seed = fraction_value(fraction), seed
 
-    def evaluated(self, system: Segmenter | Regressor) -> Path:
-        """The run of a system, trained and evaluated."""
+    def evaluated(self, system: System) -> tuple[Path, ...]:
+        """The runs of a system, trained and evaluated."""
+        if isinstance(system, Together):
+            return tuple(run for member in system.members for run in self.evaluated(member))
         run = self.segmenter(system) if isinstance(system, Segmenter) else self.regressor(system)
         needs = [self.jobs[f"{'segment' if isinstance(system, Segmenter) else 'regress'} {run.name}"].name]
         if isinstance(system, Regressor) and system.masks and _sees_masks(system.method):
             needs.append(self.mask(system.masks))
         self.add(Job("evaluate", run, self.store, self.preset.evaluate, system.method, needs=tuple(needs)))
-        return run
+        return (run,)
 
     def segmenter(self, system: Segmenter) -> Path:
         settings = self.preset.segmentation(system.method)

@@ -66,21 +66,31 @@ def collect_dice(cells: Iterable[Cell]) -> pd.DataFrame:
 def _collect(cells: Iterable[Cell], name: str, shorten: Any) -> pd.DataFrame:
     found = []
     for cell in cells:
-        file = cell.run / "evaluation" / name
-        if file.exists():
-            table = shorten(pd.read_csv(file, dtype={"video": str, "patient": str}, keep_default_na=False))
+        files = [run / "evaluation" / name for run in cell.runs]
+        if all(file.exists() for file in files):
+            text = {"video": str, "patient": str}
+            tables = [shorten(pd.read_csv(file, dtype=text, keep_default_na=False)) for file in files]
+            table = tables[0] if len(tables) == 1 else _together(tables)
             where = {"row": cell.row.name, "column": column_of(cell), "label_fraction": cell.fraction}
             table = table.assign(**where, seed=cell.seed)
             found.append(table[[*where, "seed", *(c for c in table.columns if c not in (*where, "seed"))]])
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
+def _together(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """The mean answer of several systems to each video; a video that one of them has no answer to is left out."""
+    keys = [column for column in tables[0].columns if column not in ("ef_pred", "seed")]
+    whole = pd.concat(tables, ignore_index=True).groupby(keys, sort=False)["ef_pred"].agg(["mean", "count"])
+    return whole[whole["count"] == len(tables)]["mean"].rename("ef_pred").reset_index()
+
+
 def collect_budgets(cells: Iterable[Cell]) -> list[dict[str, Any]]:
     """The labels that each row was made with, helpers (masks, teacher) included."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for cell in cells:
-        if (cell.run / "run.json").exists():
-            info = read_json(cell.run / "run.json")
+        # those that answer together are trained on the same videos' labels
+        if (cell.runs[0] / "run.json").exists():
+            info = read_json(cell.runs[0] / "run.json")
             found[(cell.row.name, column_of(cell), cell.fraction)] = {
                 **dict(zip(CELL, (cell.row.name, column_of(cell), cell.fraction), strict=True)),
                 **{key: info["budget"][key] for key in ("labelled", "unlabelled", "validation", "labels_used_in_all")},
@@ -91,7 +101,7 @@ def collect_budgets(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 
 def trained_on(cells: Iterable[Cell]) -> list[str]:
     """The machines that trained the rows."""
-    files = (cell.run / "run.json" for cell in cells)
+    files = (run / "run.json" for cell in cells for run in cell.runs)
     return sorted({read_json(file)["made_with"]["machine"] for file in files if file.exists()})
 
 

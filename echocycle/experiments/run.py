@@ -113,7 +113,7 @@ def write_page(
         "blocked": outcome.blocked,
         "left": outcome.left,
     }
-    if not any((cell.run / "evaluation" / "metrics.json").exists() for cell in planned.cells):
+    if not any((run / "evaluation" / "metrics.json").exists() for cell in planned.cells for run in cell.runs):
         console.print(f"No row of {experiment.name} is evaluated, so there is no table.")
         return None
     return write_results(experiment, planned.cells, out / "results", facts)

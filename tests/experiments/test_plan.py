@@ -7,7 +7,18 @@ import pytest
 from echocycle.errors import EchocycleError
 from echocycle.experiments import EXPERIMENTS
 from echocycle.experiments.own import committee, mask_teacher
-from echocycle.experiments.plan import Plan, Regressor, Row, Segmenter, fraction_value, only, plan, student, teacher
+from echocycle.experiments.plan import (
+    Plan,
+    Regressor,
+    Row,
+    Segmenter,
+    Together,
+    fraction_value,
+    only,
+    plan,
+    student,
+    teacher,
+)
 from echocycle.experiments.results import column_of, paper_numbers
 from echocycle.experiments.run import find
 from echocycle.settings import preset
@@ -45,6 +56,16 @@ def test_a_committee_waits_for_all_its_teachers() -> None:
     assert both.needs == tuple(jobs[f"{name}"].name for name in ("mask css", "regress teacher", "regress mask_teacher"))
     one = planned((Row("one", committee(CSS, mask_teacher(CSS), start="weights")),))
     assert "regress teacher" not in stages_of(one)
+
+
+def test_those_that_answer_together_are_trained_apart() -> None:
+    members = teacher(CSS), mask_teacher(CSS)
+    found = planned((Row("both", Together(members)),))
+    assert stages_of(found) == [
+        "segment css", "mask css", "regress teacher", "evaluate teacher", "regress mask_teacher", "evaluate mask_teacher",
+    ]  # fmt: skip
+    assert found.cells[0].runs == tuple(job.run for job in found.jobs.values() if job.stage == "regress")
+    assert planned((Row("alone", members[0]), Row("both", Together(members)))).jobs.keys() == found.jobs.keys()
 
 
 def test_a_segmenter_whose_training_is_cut_short_is_another() -> None:

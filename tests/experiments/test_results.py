@@ -12,8 +12,17 @@ from scipy import stats
 
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.tables import PREDICTIONS, dice_row, write_dice, write_predictions
-from echocycle.experiments.plan import Cell, Experiment, Regressor, Row, Segmenter
-from echocycle.experiments.results import compare, paper_numbers, render, summarise, verdict, write_results
+from echocycle.experiments.plan import Cell, Experiment, Regressor, Row, Segmenter, Together
+from echocycle.experiments.results import (
+    collect_budgets,
+    collect_predictions,
+    compare,
+    paper_numbers,
+    render,
+    summarise,
+    verdict,
+    write_results,
+)
 from echocycle.files import write_json
 
 VIDEO, OURS = Row("Video Only", Regressor("supervised")), Row("Ours", Regressor("student"))
@@ -62,7 +71,7 @@ def cells(tmp_path: Path) -> list[Cell]:
             run = tmp_path / "runs" / f"{row.system.method}-{seed}"
             write_predictions(run / "evaluation" / "predictions.csv", predictions_of(run, seed, error))
             run_json(run, 130)
-            found.append(Cell(row, "4/32", seed, run))
+            found.append(Cell(row, "4/32", seed, (run,)))
     return found
 
 
@@ -72,7 +81,7 @@ def page(cells: list[Cell], tmp_path: Path) -> str:
 
 
 def clips_of(cells: list[Cell], row: Row, protocol: str) -> list[pd.DataFrame]:
-    tables = [pd.read_csv(cell.run / "evaluation" / "predictions.csv") for cell in cells if cell.row is row]
+    tables = [pd.read_csv(cell.runs[0] / "evaluation" / "predictions.csv") for cell in cells if cell.row is row]
     return [table[(table["split"] == "test") & table["protocol"].str.startswith(protocol)] for table in tables]
 
 
@@ -194,7 +203,7 @@ def segmented(tmp_path: Path) -> list[Cell]:
                     rows.append(dice_row(run.name, "test", f"0{video}", phase, true, pred))
             write_dice(run / "evaluation" / "dice.csv", pd.DataFrame(rows))
             run_json(run, 60)
-            found.append(Cell(row, "1/8", seed, run))
+            found.append(Cell(row, "1/8", seed, (run,)))
     return found
 
 
@@ -205,7 +214,7 @@ def test_dice_in_both_namings(segmented: list[Cell], tmp_path: Path) -> None:
     expected = []
     for cell in segmented:
         if cell.row.name == "Ours":
-            table = pd.read_csv(cell.run / "evaluation" / "dice.csv")
+            table = pd.read_csv(cell.runs[0] / "evaluation" / "dice.csv")
             part = table[table["phase"] == "ED"]
             expected.append(200 * part["intersection"].sum() / (part["size_true"] + part["size_pred"]).sum())
     assert found["Ours", "ED Frame", "area"] == pytest.approx(np.mean(expected), abs=2e-3)
@@ -220,7 +229,7 @@ def test_dice_in_both_namings(segmented: list[Cell], tmp_path: Path) -> None:
 
 def test_nothing_evaluated_gives_no_table(tmp_path: Path) -> None:
     with pytest.raises(EchocycleError, match="evaluated"):
-        write_results(EXPERIMENT, [Cell(OURS, "1/8", 0, tmp_path / "nothing")], tmp_path, FACTS)
+        write_results(EXPERIMENT, [Cell(OURS, "1/8", 0, (tmp_path / "nothing",))], tmp_path, FACTS)
 
 
 def test_rows_must_share_videos(cells: list[Cell]) -> None:
@@ -238,3 +247,25 @@ def test_the_papers_tables_are_in_the_package() -> None:
     assert not len(paper_numbers(""))
     assert not len(summarise(pd.DataFrame(), pd.DataFrame()))
     assert json.dumps(FACTS)
+
+
+def test_systems_that_answer_together(cells: list[Cell], tmp_path: Path) -> None:
+    """The mean of their answers to each video and clip seed; a video without one of them has none."""
+    video, ours = (next(cell for cell in cells if cell.row is row and cell.seed == 0) for row in (VIDEO, OURS))
+    both = Row("Both", Together((Regressor("supervised"), Regressor("student"))))
+    cell = Cell(both, "4/32", 0, (*video.runs, *ours.runs))
+    found = collect_predictions([cell])
+    alone = [collect_predictions([each]) for each in (video, ours)]
+    keys = ["split", "video", "protocol"]
+    merged = alone[0].merge(alone[1], on=keys, suffixes=("", "_other")).merge(found, on=keys, suffixes=("", "_both"))
+    assert len(found) == len(merged) == len(alone[0])
+    np.testing.assert_allclose(merged["ef_pred_both"], (merged["ef_pred"] + merged["ef_pred_other"]) / 2)
+    assert set(found["row"]) == {"Both"}
+    assert list(found.columns) == list(alone[0].columns)
+    assert collect_budgets([cell])[0]["labels_used_in_all"] == collect_budgets([video])[0]["labels_used_in_all"]
+    file = ours.runs[0] / "evaluation" / "predictions.csv"
+    kept = pd.read_csv(file, dtype={"video": str}, keep_default_na=False)
+    write_predictions(file, kept[kept["video"] != kept["video"].iloc[0]])
+    assert found["video"].nunique() - collect_predictions([cell])["video"].nunique() == 1
+    file.unlink()
+    assert collect_predictions([cell]).empty
