@@ -19,6 +19,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         comparisons.table_a1(),
         ablations.figure_6(),
         ablations.figure_7(),
+        mask_quality.css_study(),
         own.own_row(),
         own.own_parts(),
         own.bad_masks(),
