@@ -90,6 +90,7 @@ def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str
         "own-row",
         "own-parts",
         "bad-masks",
+        "css-study",
         "precision",
     ):
         assert name in listed
