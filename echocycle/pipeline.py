@@ -110,7 +110,7 @@ def demo_preset(*, smoke: bool) -> Preset:
         chosen,
         segment=replace(chosen.segment, loop=loop, labels=labels, batch=2, width=4),
         regress={
-            name: replace(each, loop=loop, labels=labels, batch=2, widths=(4, 8, 8, 8))
+            name: replace(each, loop=loop, labels=labels, batch=2, widths=(4, 8, 8, 8), weights="none")
             for name, each in chosen.regress.items()
         },
         evaluate=replace(chosen.evaluate, stride=32),

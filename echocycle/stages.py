@@ -251,6 +251,7 @@ def _train(
         "precision": precision,
         "reads_unlabelled_annotation": method.reads_unlabelled_annotation,
         "helpers": {path.resolve().name: load_bundle(path).id for path in helpers or []},
+        "weights": _weights_of(settings),
     }
     if not run.start(stage, to_dict(settings), facts, {"store": str(data.store.path.resolve())}):
         console.print(f"{run.path} is already done.")
@@ -285,6 +286,19 @@ def _train(
         f"{run.id}: {result.steps} steps; best {result.metric} {result.best_value:.4g} at step {result.best_step}."
     )
     return load_bundle(run.model)
+
+
+def _weights_of(settings: SegmentSettings | RegressSettings) -> str:
+    """What a run's first weights are: their name where that says it all, else the SHA-256 of their file."""
+    from echocycle.files import sha256
+    from echocycle.models.regressor import shapes_file
+    from echocycle.models.weights import weights_file
+
+    if settings.weights in ("none", "kinetics", "imagenet"):
+        return settings.weights
+    if isinstance(settings, RegressSettings) and settings.weights == "shapes":
+        return sha256(shapes_file(settings.network, settings.widths))
+    return sha256(weights_file(settings.weights))
 
 
 def _true_budget(data: _Data, helpers: list[Path]) -> dict[str, Any]:

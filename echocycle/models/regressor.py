@@ -99,6 +99,9 @@ NETWORKS: dict[str, tuple[list[Any], Any]] = {
 }
 """Convolutions of the four stages, and torchvision's weights, by name."""
 
+SHAPES = Path(__file__).parent / "shapes"
+"""Weights of small networks that have seen moving shapes (`regression/shapes.py`), in half precision, without `fc`."""
+
 STEM_MIDDLE = 45
 """Channels between the two convolutions of torchvision's R(2+1)D stem, whose output has 64."""
 
@@ -144,7 +147,7 @@ class Regressor(Folding, VideoResNet):
         if network not in NETWORKS:
             raise EchocycleError(f"There is no regressor {network!r}; choose one of {', '.join(NETWORKS)}.")
         nn.Module.__init__(self)
-        self.channels, self.target_scale = channels, target_scale
+        self.channels, self.target_scale, self.widths = channels, target_scale, tuple(widths)
         self.dropout, self.passes = dropout, passes
         makers = NETWORKS[network][0]
         stem = _split_stem if network == "r2plus1d_18" else _basic_stem
@@ -227,7 +230,7 @@ class Ensemble(nn.ModuleList):
 
 
 def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[str]:
-    """Fill all but `fc` (and a fourth input channel) with `kinetics`, nothing (`none`), or a local file.
+    """Fill all but `fc` (and a fourth input channel) with `kinetics`, `shapes`, nothing (`none`), or a local file.
 
     A network that takes masks alone gets the sum of a file's weights for RGB: the mask then acts as given three times.
 
@@ -236,7 +239,10 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
     """
     if weights == "none":
         return set()
-    state = torchvision_state(NETWORKS[name][1], weights) if weights == "kinetics" else read_state(Path(weights))
+    if weights == "kinetics":
+        state = torchvision_state(NETWORKS[name][1], weights)
+    else:
+        state = read_state(shapes_file(name, network.widths) if weights == "shapes" else Path(weights))
     stem, fc = state.get("stem.0.weight"), state.get("fc.weight")
     filled = {"fc"} if fc is not None and fc.shape == network.fc.weight.shape else set()
     if stem is not None and network.channels == 4 and stem.shape[1] == 4:
@@ -251,6 +257,22 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
         state["stem.0.weight"] = stem.sum(1, keepdim=True)
     load_matching(network, state, weights, optional=("fc.",))
     return filled
+
+
+def shapes_file(name: str, widths: Sequence[int]) -> Path:
+    """The weights of `--weights shapes` for a network, which come with the package.
+
+    Raises `EchocycleError` for a network that they do not exist for, saying how to make them.
+    """
+    found = SHAPES / f"{name}-{'-'.join(map(str, widths))}.safetensors"
+    if not found.exists():
+        known = ", ".join(sorted(file.stem for file in SHAPES.glob("*.safetensors")))
+        raise EchocycleError(
+            f"Weights `shapes` exist for {known}, not for {name} of widths {' '.join(map(str, widths))}. Use --weights "
+            "none, or make them: `echocycle regress STORE RUN --method shapes` with this --network and --widths, then "
+            "--weights RUN/model/regressor.safetensors."
+        )
+    return found
 
 
 def init_mask_channel(network: Regressor, how: Literal["uniform", "zero", "mean"] = "uniform") -> None:

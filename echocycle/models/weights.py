@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from echocycle.errors import EchocycleError
 
 
+def weights_file(path: Path | str) -> Path:
+    """The file; raises `EchocycleError` when it is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise EchocycleError(f"The weights {path} are not a file. Give a local .pt, .pth or .safetensors file.")
+    return path
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint: safetensors, a bare state dictionary, or one under `state_dict`.
 
@@ -17,9 +25,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     `weights_only=True`; NumPy scalars and random states, which the public EchoNet, CSS and AdaCon checkpoints
     carry, are let through by name.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise EchocycleError(f"The weights {path} are not a file. Give a local .pt, .pth or .safetensors file.")
+    path = weights_file(path)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

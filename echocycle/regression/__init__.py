@@ -6,6 +6,7 @@ from echocycle.regression.committee import Committee
 from echocycle.regression.cross_model import CrossModel
 from echocycle.regression.mask_teacher import MaskTeacher
 from echocycle.regression.mean_teacher import MeanTeacher
+from echocycle.regression.shapes import Shapes
 from echocycle.regression.student import Student
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.regression.teacher import Teacher
@@ -21,4 +22,5 @@ METHODS: dict[str, type[Method]] = {
     "mean_teacher": MeanTeacher,
     "cross_model": CrossModel,
     "ucvme": UCVME,
+    "shapes": Shapes,
 }

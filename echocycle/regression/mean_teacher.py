@@ -41,6 +41,8 @@ class MeanTeacherOptions:
     """Unlabelled clips in a step."""
     warmup_epochs: int = 10
     """Epochs of labelled clips alone."""
+    warmup_steps: int | None = None
+    """Steps of labelled clips alone; where given it takes the place of `warmup_epochs`."""
     ramp_epochs: int = 0
     """Epochs over which the weight then grows as exp(-5 (1 - r)^2); 0 for at once."""
     labelled_too: bool = False
@@ -61,6 +63,7 @@ class MeanTeacherOptions:
         require(0 <= self.decay <= 1, "option.decay must lie between 0 and 1.")
         for name in ("weight", "warmup_epochs", "ramp_epochs", "jitter", "noise_size"):
             require(getattr(self, name) >= 0, f"option.{name} must not be negative.")
+        require(self.warmup_steps is None or self.warmup_steps >= 0, "option.warmup_steps must not be negative.")
 
 
 def decay_at(step: int, highest: float) -> float:
@@ -118,11 +121,15 @@ class MeanTeacher(SupervisedRegression):
         self.teacher.load_state_dict(self.regressor.state_dict())
         o, loop = self.options, self.settings.loop
         epoch = StepData(data, self.streams(), seed=0).steps_per_epoch
-        warmup = epoch * o.warmup_epochs
+        warmup = epoch * o.warmup_epochs if o.warmup_steps is None else o.warmup_steps
+        said = (
+            f"option.warmup_epochs is {o.warmup_epochs}, which is {warmup} steps,"
+            if o.warmup_steps is None
+            else f"option.warmup_steps is {warmup}"
+        )
         require(
             warmup < (loop.steps or loop.epochs * epoch),
-            f"option.warmup_epochs is {o.warmup_epochs}, which is {warmup} steps, and the run is no longer: unlabelled "
-            "clips would never be used. Lower it, or train longer.",
+            f"{said} and the run is no longer: unlabelled clips would never be used. Lower it, or train longer.",
         )
         self.warmup_steps.fill_(warmup)
         self.ramp_steps.fill_(epoch * o.ramp_epochs)

@@ -255,6 +255,10 @@ def test_a_warm_up_without_end_is_refused(data: TrainingData) -> None:
     made("mean_teacher", data, replace(short, loop=replace(short.loop, steps=21)))
     with pytest.raises(EchocycleError, match="train longer"):
         made("mean_teacher", data, warmup_epochs=25)  # of 25 epochs
+    with pytest.raises(EchocycleError, match=r"option\.warmup_steps is 20 and"):
+        made("mean_teacher", data, short, warmup_steps=20)
+    assert int(made("mean_teacher", data, short, warmup_steps=19).warmup_steps) == 19
+    assert int(made("mean_teacher", data, short, warmup_steps=0).warmup_steps) == 0
 
 
 def test_consistency_on_labelled_clips_too(data: TrainingData) -> None:
@@ -347,7 +351,15 @@ def test_at_the_papers_size(network: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"weight": -1.0}, {"unlabelled_batch": 0}, {"decay": 1.5}, {"jitter": -1}, {"warmup_epochs": -1}]
+    "option",
+    [
+        {"weight": -1.0},
+        {"unlabelled_batch": 0},
+        {"decay": 1.5},
+        {"jitter": -1},
+        {"warmup_epochs": -1},
+        {"warmup_steps": -1},
+    ],
 )
 def test_bad_settings_are_named(option: dict[str, Any]) -> None:
     with pytest.raises(EchocycleError, match=f"option.{next(iter(option))}"):
