@@ -105,6 +105,13 @@ def trained_on(cells: Iterable[Cell]) -> list[str]:
     return sorted({read_json(file)["made_with"]["machine"] for file in files if file.exists()})
 
 
+def first_weights(cells: Iterable[Cell]) -> list[str]:
+    """The first weights of the EF networks, as their settings name them."""
+    files = (run / "run.json" for cell in cells for run in cell.runs)
+    infos = [read_json(file) for file in files if file.exists()]
+    return sorted({info["settings"]["weights"] for info in infos if info["stage"] == "regress"})
+
+
 # -------------------------------------------------------------------------------------------- the paper's
 
 
@@ -311,6 +318,7 @@ def write_results(experiment: Experiment, cells: list[Cell], folder: Path, facts
         "notes": list(experiment.notes),
         "budgets": collect_budgets(cells),
         "trained_on": trained_on(cells),
+        "weights": first_weights(cells),
         **facts,
     }
     write_json(folder / f"{experiment.name}.json", about)
@@ -423,6 +431,7 @@ def _page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> 
         f"- Date: {about['date']}; machine: {', '.join(about['trained_on'])}; jobs: {about['minutes']:.1f} minutes",
         f"- Versions: {versions}",
         f"- Data: {source}, store {about['data']['id']}; preset `{about['preset']}`",
+        *(f"- First weights of the EF networks: `{name}`" for name in about.get("weights", [])),
         "",
     ]
     if phantom is not None:

@@ -60,7 +60,9 @@ def predictions_of(run: Path, seed: int, error: float) -> pd.DataFrame:
 def run_json(run: Path, used: int) -> None:
     budget = {"labelled": 90, "unlabelled": 610, "validation": 40, "labels_used_in_all": used}
     made = {"machine": "two cores"}
-    write_json(run / "run.json", {"budget": budget, "reads_unlabelled_annotation": False, "made_with": made})
+    settings = {"weights": "shapes"}
+    rest = {"reads_unlabelled_annotation": False, "made_with": made, "stage": "regress", "settings": settings}
+    write_json(run / "run.json", {"budget": budget, **rest})
 
 
 @pytest.fixture
@@ -182,6 +184,7 @@ def test_the_page_says_where_it_comes_from(page: str) -> None:
     assert "regress x: failed (EchocycleError: it broke)" in page
     assert "two worlds" in page
     assert "Table IV: Masks" in page
+    assert "First weights of the EF networks: `shapes`" in page
 
 
 # ----------------------------------------------------------------------------------------------------- Dice
