@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from echocycle.bundle import Bundle, Part, choose_device, load_bundle
+from echocycle.bundle import Bundle, Part, choose_device, choose_precision, load_bundle
 from echocycle.console import console, track
 from echocycle.data.masks import MaskSet
 from echocycle.data.store import Store
@@ -52,11 +53,12 @@ def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Pat
     folder.mkdir(exist_ok=True)
     sweep(folder)
     device = choose_device(settings.device)
+    settings = replace(settings, precision=choose_precision(settings.precision, device))
     bundle = load_bundle(run.model, device)
     videos = [int(v) for split in settings.splits for v in store.videos(split)]
     if not videos:
         raise EchocycleError(f"{store.path} has no video in {', '.join(settings.splits)}.")
-    journal = _Journal(folder / "journal.jsonl", {**job, "model": bundle.id})
+    journal = _Journal(folder / "journal.jsonl", {**job, "model": bundle.id, "precision": settings.precision})
     info = run.info
     identity = {
         "run": run.id,
@@ -67,7 +69,7 @@ def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Pat
         metrics = _evaluate_segmenter(run, bundle, store, videos, settings, journal, folder, device)
     else:
         metrics = _evaluate_regressor(run, bundle, store, videos, settings, journal, folder, device, identity)
-    write_json(done, {"job": job, "run": identity, "model": bundle.id, **metrics})
+    write_json(done, {"job": job, "run": identity, "model": bundle.id, "precision": settings.precision, **metrics})
     journal.path.unlink()
     return folder
 

@@ -67,7 +67,11 @@ def own_row() -> Experiment:
 def own_parts() -> Experiment:
     """Which part of the committee helps; choose on validation videos (the predictions have them), compare on test."""
     both = (teacher(CSS), mask_teacher(CSS))
+    uniform = Regressor("teacher", {"mask_channel": "uniform"}, masks=CSS)
     rows = (
+        Row("Teacher, mask channel uniform (the public code's)", uniform),
+        Row("Its student", Regressor("student", masks=CSS, teachers=(uniform,))),
+        Row("Teacher, mask channel from zero", both[0]),
         Row("The paper's student", student(CSS)),
         Row("Several clips of the paper's teacher", committee(CSS, both[0])),
         Row("Several clips of the teacher of masks alone", committee(CSS, both[1], start="weights")),
@@ -75,7 +79,9 @@ def own_parts() -> Experiment:
         Row("Both, equal votes, doubt ignored", committee(CSS, *both, votes="equal", doubt="ignored")),
         Row("Both", committee(CSS, *both)),
     )
-    return Experiment("own-parts", "Parts of the student of two teachers", rows)
+    compare = [("Both", row.name) for row in rows[3:-1]]
+    compare += [(rows[2].name, rows[0].name), (rows[3].name, rows[1].name)]
+    return Experiment("own-parts", "Parts of the student of two teachers", rows, compare=tuple(compare))
 
 
 def bad_masks() -> Experiment:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from chain import regress_settings, segment_settings
 
 from echocycle import stages
@@ -91,6 +93,31 @@ def test_beat_by_beat(runs: Path, store: Store, monkeypatch: pytest.MonkeyPatch)
         assert beats["ef_pred"][names[video]] == pytest.approx(expected, abs=1e-4)
     metrics = read_json(folder / "metrics.json")["ef"]["test"]
     assert (metrics["beat-by-beat"]["videos"], metrics["beat-by-beat"]["not_measured"]) == (3, 1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_is_what_the_device_computes_in(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    """It is settled before anything is predicted, and kept; asked for again, the evaluation is done already."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    used: set[str] = set()
+    original = predictions.predict_clips
+
+    def noting(*args: Any) -> np.ndarray:
+        used.add(args[-1])
+        return original(*args)
+
+    monkeypatch.setattr(predictions, "predict_clips", noting)
+    settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=8 + native, precision="auto")
+    folder = stages.evaluate(runs / "without", settings)
+    expected = "bf16" if native else "32"
+    assert used == {expected}
+    assert read_json(folder / "metrics.json")["precision"] == expected
+    used.clear()
+    stages.evaluate(runs / "without", settings)
+    assert not used
 
 
 def test_beats_need_masks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
