@@ -194,7 +194,7 @@ TRAIN = (
     "--set segment.batch=2 --set segment.labels.labelled=4 --set segment.size=32 --set segment.loop.tensorboard=false "
     "--set regress.loop.steps=2 --set regress.loop.validate_every=2 --set regress.widths=4,8,8,8 "
     "--set regress.batch=2 --set regress.labels.labelled=4 --set regress.size=32 --set regress.pad=2 "
-    "--set regress.loop.tensorboard=false --set evaluate.stride=32"
+    "--set regress.weights=none --set regress.loop.tensorboard=false --set evaluate.stride=32"
 )
 
 
