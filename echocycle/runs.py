@@ -13,6 +13,7 @@ RUN/
 
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -127,7 +128,7 @@ def versions() -> dict[str, Any]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "absent"
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = f"{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}".strip()
     return {"versions": found, "machine": machine(), "command": command}
 
 
