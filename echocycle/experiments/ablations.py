@@ -1,6 +1,6 @@
 """Tables IV, VII, VIII and Fig. 7: what each part of the paper's method adds, and how its settings matter."""
 
-from echocycle.experiments.plan import Experiment, Regressor, Row, Segmenter, student, teacher
+from echocycle.experiments.plan import MASK_CHANNEL, Experiment, Regressor, Row, Segmenter, student, teacher
 
 CSS = Segmenter("css")
 SUPERVISED = Segmenter("supervised")
@@ -33,7 +33,7 @@ def table_4() -> Experiment:
         (OURS, VIDEO),
     )
     fractions = ("3/32", "4/32", "6/32", "8/32", "16/32", "All")
-    return Experiment("table-4", "Masks, CSS and distillation", rows, fractions, "IV", compare)
+    return Experiment("table-4", "Masks, CSS and distillation", rows, fractions, "IV", compare, (MASK_CHANNEL,))
 
 
 def table_7() -> Experiment:

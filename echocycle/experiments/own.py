@@ -3,7 +3,7 @@ them; and what bf16 costs."""
 
 from dataclasses import replace
 
-from echocycle.experiments.plan import Experiment, Regressor, Row, Segmenter, Together, student, teacher
+from echocycle.experiments.plan import MASK_CHANNEL, Experiment, Regressor, Row, Segmenter, Together, student, teacher
 
 CSS = Segmenter("css")
 
@@ -53,6 +53,7 @@ def own_row() -> Experiment:
         "that of masks alone from first weights, since its teacher has no video channel to copy.",
         "The student of both sees video alone, as the paper's does. Its targets are agreed on before training, one for "
         "each unlabelled video, from four clips of each teacher (method `committee`).",
+        MASK_CHANNEL,
     )
     return Experiment(
         "own-row",

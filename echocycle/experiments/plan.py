@@ -101,6 +101,13 @@ class Experiment:
     """What is missing for it to run; empty: nothing."""
 
 
+MASK_CHANNEL = (
+    "The teacher's mask channel starts at zero in preset `tiny`, so that what the network starts from is kept; the "
+    "public code draws it from [-1, 1], as presets `phantom` and `paper` do."
+)
+"""A note for tables with teachers."""
+
+
 def teacher(masks: Segmenter, network: str = "") -> Regressor:
     """The paper's f_m."""
     return Regressor("teacher", network=network, masks=masks)
