@@ -17,14 +17,13 @@ from echocycle.data.recording import SUPPORTED, may_be_recording, read_recording
 from echocycle.data.sector import cut_sector
 from echocycle.data.store import SIZE
 from echocycle.errors import EchocycleError, Finding
-from echocycle.evaluation.predictions import THRESHOLD, at_store_size, predict_clips
+from echocycle.evaluation.predictions import THRESHOLD, USUAL_FPS, at_store_size, predict_clips
 from echocycle.evaluation.volumes import ef_by_discs
 from echocycle.masks import probabilities
 from echocycle.prediction import Prediction
 from echocycle.writers import WRITERS
 
 FRAMES_AT_ONCE = 64
-USUAL_FPS = 50.0
 
 
 def predict_all(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from chain import LABELS, loop_settings, regress_settings
+from chain import LABELS, copied, loop_settings, regress_settings, segment_settings
 from torch import Tensor, nn
 
 from echocycle import stages
@@ -17,9 +17,10 @@ from echocycle.data.clips import StepData, passes
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.files import read_json, sha256
+from echocycle.masks import mask_id
 from echocycle.method import Inputs, Method
 from echocycle.regression import METHODS
-from echocycle.settings import OptimiserSettings, RegressSettings, from_dict, preset
+from echocycle.settings import LabelSettings, OptimiserSettings, RegressSettings, from_dict, preset
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 SMALL = RegressSettings(widths=(4, 8, 8, 8), weights="none", frames=4, size=32, pad=4, batch=2)
@@ -90,6 +91,23 @@ def ten_steps(
     for loss in rows[0]:
         if loss not in ("step", "lr", "total") and not loss.startswith("gradient/"):
             yield loss, rows[0][loss], rows[-1][loss]
+
+
+class Ground:
+    """A store with a segmenter's masks, and its run."""
+
+    def __init__(self, folder: Path, store: Store):
+        self.store = copied(store, folder)
+        self.masks = folder / "traced"
+        stages.segment(self.store.path, self.masks, segment_settings("supervised"))
+        stages.mask(self.store.path, self.masks)
+
+    @property
+    def data(self) -> TrainingData:
+        segmenter = load_bundle(self.masks).segmenter
+        assert segmenter is not None
+        budget = draw_budget(self.store, LabelSettings("4", validation="4"), needs="ef")
+        return TrainingData(self.store, budget, self.store.masks(mask_id(self.masks, segmenter)))
 
 
 class Killed(BaseException):

@@ -7,6 +7,7 @@ amplitudes are uniform over wide ranges. What is known of each clip is how its b
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -122,6 +123,7 @@ def wave(phase: np.ndarray, falling: float) -> np.ndarray:
     return np.where(part < falling, down, up)
 
 
+@cache
 def _polar() -> tuple[np.ndarray, np.ndarray]:
     """Distance from the middle of the canvas (1 at its sides) and angle of every pixel."""
     axis = np.linspace(-1, 1, CANVAS)

@@ -18,6 +18,8 @@ from echocycle.masks import probabilities
 from echocycle.models.sliding import answers
 from echocycle.settings import EvaluateSettings
 
+USUAL_FPS = 50.0
+"""Frames a second that are taken for beats where they are unknown."""
 THRESHOLD = 127.5
 """A stored probability above it is left ventricle (a logit above 0)."""
 
@@ -191,7 +193,7 @@ def mask_rows(
         true = truth.probabilities(video, np.arange(len(masks))) > THRESHOLD
         flat = (true.reshape(-1, SIZE), masks.reshape(-1, SIZE))  # one tall picture: all frames' pixels together
         dice.append(dice_row(run, row["split"], row["name"], "all", *flat))
-    fps = float(row["fps"]) if np.isfinite(row["fps"]) else 50.0
+    fps = float(row["fps"]) if np.isfinite(row["fps"]) else USUAL_FPS
     spacing = (float(row["spacing_row_mm"]), float(row["spacing_column_mm"]))
     measured = ef_by_discs(masks, fps, spacing if np.isfinite(spacing).all() else None).as_row()
     if not np.isfinite(row["fps"]):

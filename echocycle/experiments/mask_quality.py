@@ -42,8 +42,9 @@ def table_6() -> Experiment:
 def css_study() -> Experiment:
     """Does CSS help a segmenter, with few labels and at which weight?
 
-    In the paper's scale its gradient is a hundredth of the segmentation loss's or less, and the phase is found with
-    certainty (`losses.csv`: `gradient/css`, `alpha_entropy`). Larger weights and softer matching are tried beside it.
+    In the paper's scale its gradient is at most a few hundredths of the segmentation loss's, and the phase is found
+    with certainty (`losses.csv`: `gradient/css`, `alpha_entropy`). Larger weights and softer matching are tried
+    beside it.
     """
     softer = {"weight": "1", "temperature": "1"}
     rows = (

@@ -87,7 +87,7 @@ def own_parts() -> Experiment:
 
 def bad_masks() -> Experiment:
     """What remains of it when masks are bad: the segmenter's training is cut short."""
-    rows = []
+    rows, compare = [], []
     for steps in (10, 30, None):
         masks = Segmenter("css", steps=steps)
         after = f"{steps} steps" if steps else "all steps"
@@ -97,15 +97,9 @@ def bad_masks() -> Experiment:
             Row(f"Teacher: masks alone, {after}", mask_teacher(masks)),
             Row(f"Student of both teachers, {after}", committee(masks)),
         ]
+        _, both, alone, taught = (row.name for row in rows[-4:])
+        compare += [(alone, both), (taught, VIDEO)]
     rows.append(Row(VIDEO, Regressor("supervised")))
-    compare = [
-        (f"{first}, {after}", second)
-        for after in ("10 steps", "30 steps", "all steps")
-        for first, second in (
-            ("Teacher: masks alone", f"Teacher: video and masks, {after}"),
-            ("Student of both teachers", VIDEO),
-        )
-    ]
     return Experiment("bad-masks", "Teachers and their student with bad masks", tuple(rows), compare=tuple(compare))
 
 

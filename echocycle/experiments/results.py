@@ -101,15 +101,18 @@ def collect_budgets(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 
 def trained_on(cells: Iterable[Cell]) -> list[str]:
     """The machines that trained the rows."""
-    files = (run / "run.json" for cell in cells for run in cell.runs)
-    return sorted({read_json(file)["made_with"]["machine"] for file in files if file.exists()})
+    return sorted({info["made_with"]["machine"] for info in _infos(cells)})
 
 
 def first_weights(cells: Iterable[Cell]) -> list[str]:
     """The first weights of the EF networks, as their settings name them."""
+    return sorted({info["settings"]["weights"] for info in _infos(cells) if info["stage"] == "regress"})
+
+
+def _infos(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """run.json of every run that was begun."""
     files = (run / "run.json" for cell in cells for run in cell.runs)
-    infos = [read_json(file) for file in files if file.exists()]
-    return sorted({info["settings"]["weights"] for info in infos if info["stage"] == "regress"})
+    return [read_json(file) for file in files if file.exists()]
 
 
 # -------------------------------------------------------------------------------------------- the paper's

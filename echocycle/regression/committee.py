@@ -26,13 +26,11 @@ from echocycle.console import track
 from echocycle.data.clips import ClipBatch, Stream, clip_starts
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.predictions import THRESHOLD, at_store_size, predict_clips
+from echocycle.evaluation.predictions import THRESHOLD, USUAL_FPS, at_store_size, predict_clips
 from echocycle.method import Inputs, StepResult
 from echocycle.models.regressor import Regressor, copy_without_mask_channel
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.settings import RegressSettings, require
-
-USUAL_FPS = 50.0
 
 
 @dataclass(frozen=True)
@@ -125,18 +123,16 @@ class Committee(SupervisedRegression):
         """Row of the store's index, target and trust of each unlabelled video, float32 (videos, 3)."""
 
     def _starts_as(self) -> Regressor:
-        spec = next((part.spec for part in self.teachers if part.spec.takes_video), None)
-        fits = spec is not None and all(
-            getattr(spec, key) == getattr(self.settings, key) for key in ("network", "widths")
-        )
-        require(
-            fits and spec.members == 1,  # type: ignore[union-attr]
-            "No teacher named is a network like the student that sees the video, so the student cannot start as one; "
-            "use --option.start weights.",
-        )
-        network = next(part.network for part in self.teachers if part.spec.takes_video)
-        assert isinstance(network, Regressor)
-        return network
+        """The first teacher that sees the video, which must be a network like the student."""
+        first = next((part for part in self.teachers if part.spec.takes_video), None)
+        like = self.settings.network, self.settings.widths, 1
+        if first is None or (first.spec.network, first.spec.widths, first.spec.members) != like:
+            raise EchocycleError(
+                "No teacher named is a network like the student that sees the video, so the student cannot start as "
+                "one; use --option.start weights."
+            )
+        assert isinstance(first.network, Regressor)
+        return first.network
 
     def prepare_start(self, data: TrainingData) -> None:
         if self.options.start == "teacher":

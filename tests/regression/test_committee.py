@@ -9,11 +9,11 @@ import formulas
 import numpy as np
 import pytest
 import torch
-from chain import copied, segment_settings
 from training import (
     FULL,
     GREY,
     SMALL,
+    Ground,
     count,
     data_of,
     first_batches,
@@ -25,8 +25,7 @@ from training import (
     trained,
 )
 
-from echocycle import stages
-from echocycle.bundle import Part, load_bundle
+from echocycle.bundle import Part
 from echocycle.data.clips import clip_starts, cut_clip
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
@@ -34,7 +33,6 @@ from echocycle.errors import EchocycleError
 from echocycle.evaluation.predictions import THRESHOLD
 from echocycle.evaluation.volumes import ef_by_discs
 from echocycle.files import read_json
-from echocycle.masks import mask_id
 from echocycle.models.regressor import NETWORKS
 from echocycle.regression import METHODS
 from echocycle.regression.committee import (
@@ -318,32 +316,23 @@ def test_at_the_papers_size() -> None:
 
 
 @pytest.fixture(scope="module")
-def needs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Both teachers, trained on the masks of one segmenter."""
-    folder = tmp_path_factory.mktemp("ground")
-    own = copied(store, folder)
-    masks = folder / "traced"
-    stages.segment(own.path, masks, segment_settings("supervised"))
-    stages.mask(own.path, masks)
-    teachers = [trained(own.path, folder / name, name, {"masks": masks}) for name in ("teacher", "mask_teacher")]
-    return {"masks": masks, "teacher": teachers, "store": own}
+def ground(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground(tmp_path_factory.mktemp("ground"), store)
 
 
-def test_through_the_loop(needs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = dict(needs)
-    own: Store = needs.pop("store")
+def test_through_the_loop(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ground.store.path
+    teachers = [trained(where, tmp_path / name, name, {"masks": ground.masks}) for name in ("teacher", "mask_teacher")]
+    needs: dict[str, Any] = {"masks": ground.masks, "teacher": teachers}
     option = {"unlabelled_batch": "2", "start": "weights"}  # as its teacher it would begin with next to no loss
     with monkeypatch.context() as patch:
-        for loss, first, last in ten_steps(patch, own.path, tmp_path / "ten", "committee", needs=needs, option=option):
+        for loss, first, last in ten_steps(patch, where, tmp_path / "ten", "committee", needs=needs, option=option):
             assert last < 0.97 * first, loss
-    run = killed_and_resumed(monkeypatch, own.path, tmp_path, "committee", needs, option={"unlabelled_batch": "2"})
+    run = killed_and_resumed(monkeypatch, where, tmp_path, "committee", needs, option={"unlabelled_batch": "2"})
     assert len(read_json(run / "run.json")["helpers"]) == 3
-    segmenter = load_bundle(needs["masks"]).segmenter
-    assert segmenter is not None
-    budget = draw_budget(own, LabelSettings("4", validation="4"), needs="ef")
     with monkeypatch.context() as patch:
         patch.setitem(METHODS, "committee", _Alone)
-        kept_is_validated(run, TrainingData(own, budget, own.masks(mask_id(needs["masks"], segmenter))))
+        kept_is_validated(run, ground.data)
 
 
 class _Alone(SupervisedRegression):

@@ -8,11 +8,11 @@ import formulas
 import numpy as np
 import pytest
 import torch
-from chain import copied, segment_settings
 from training import (
     FULL,
     GREY,
     SMALL,
+    Ground,
     count,
     data_of,
     first_batches,
@@ -28,15 +28,14 @@ from training import (
 from echocycle import stages
 from echocycle.bundle import Part, load_bundle
 from echocycle.data.clips import ClipBatch, cut_clip
-from echocycle.data.labels import TrainingData, draw_budget
+from echocycle.data.labels import TrainingData
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.predictions import predict_clips
 from echocycle.files import read_json
-from echocycle.masks import mask_id
 from echocycle.models.regressor import NETWORKS, Regressor, load_regressor_weights
 from echocycle.regression.student import Student, StudentOptions
-from echocycle.settings import EvaluateSettings, LabelSettings
+from echocycle.settings import EvaluateSettings
 
 CPU = torch.device("cpu")
 
@@ -44,23 +43,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def data(store: Store) -> TrainingData:
     return data_of(store)
-
-
-class Ground:
-    """A store with a segmenter's masks, and its run."""
-
-    def __init__(self, folder: Path, store: Store):
-        self.store = copied(store, folder)
-        self.masks = folder / "traced"
-        stages.segment(self.store.path, self.masks, segment_settings("supervised"))
-        stages.mask(self.store.path, self.masks)
-
-    @property
-    def data(self) -> TrainingData:
-        segmenter = load_bundle(self.masks).segmenter
-        assert segmenter is not None
-        budget = draw_budget(self.store, LabelSettings("4", validation="4"), needs="ef")
-        return TrainingData(self.store, budget, self.store.masks(mask_id(self.masks, segmenter)))
 
 
 @pytest.fixture(scope="module")
