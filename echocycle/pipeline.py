@@ -46,6 +46,25 @@ class _Clock:
         return table
 
 
+def _with_start(chosen: Preset, store: Path, run: Path, clock: _Clock) -> Preset:
+    """The preset whose EF networks begin from `run`, made here, where it wants weights `shapes` that do not come with
+    the package; else the preset as it is."""
+    from echocycle.regression.shapes import start_to_make
+
+    making = start_to_make(chosen.regression("supervised"), chosen)
+    if making is None:
+        return chosen
+    with clock.stage("start from moving shapes"):
+        stages.regress(store, run, making)
+    return replace(
+        chosen,
+        regress={
+            name: stages.starting_from(run, each) if each.weights == "shapes" else each
+            for name, each in chosen.regress.items()
+        },
+    )
+
+
 def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -> Path:
     """Everything from a folder of videos to a trained model and a report.
 
@@ -64,6 +83,7 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
     splits = tuple(split for split in ("val", "test") if (made.index["split"] == split).any())
     evaluation = replace(chosen.evaluate, splits=splits)
     runs = out / "runs"
+    chosen = _with_start(chosen, made.path, runs / "shapes", clock)
     if not traced.any():
         console.print(
             "No training video has a tracing, so no segmenter can be trained: a video-only network is trained instead."
@@ -110,7 +130,7 @@ def demo_preset(*, smoke: bool) -> Preset:
         chosen,
         segment=replace(chosen.segment, loop=loop, labels=labels, batch=2, width=4),
         regress={
-            name: replace(each, loop=loop, labels=labels, batch=2, widths=(4, 8, 8, 8), weights="none")
+            name: replace(each, loop=loop, labels=labels, batch=2, widths=(4, 8, 8, 8))
             for name, each in chosen.regress.items()
         },
         evaluate=replace(chosen.evaluate, stride=32),
@@ -134,6 +154,7 @@ def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, worker
         stages.phantom(videos, PhantomSettings(**chosen.phantom), workers=workers)
     with clock.stage("prepare"):
         stages.prepare(videos, store, replace(chosen.prepare, workers=workers))
+    chosen = _with_start(chosen, store, runs / "shapes", clock)
     for method in ("supervised", "css"):
         name = f"segment-{method}"
         with clock.stage(f"segment ({method})"):

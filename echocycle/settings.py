@@ -186,8 +186,8 @@ class RegressSettings:
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     """Channels of the four stages; torchvision's are 64, 128, 256, 512."""
     weights: str = "kinetics"
-    """Initial weights: `kinetics` (torchvision's, from its cache or the network), `shapes` (small networks that have
-    seen moving shapes, in this package), `none`, or a local file."""
+    """Initial weights: `kinetics` (torchvision's, from its cache or the network), `shapes` (of a network that has seen
+    moving shapes; those of small ones are in this package), `none`, or a local file."""
     size: int = 112
     """Height and width of the network's input in pixels."""
     frames: int = 32
@@ -330,12 +330,15 @@ def paper() -> Preset:
 
 
 def phantom() -> Preset:
-    """Full-size networks from random weights on a phantom of 1,200 videos; one GPU."""
+    """Full-size networks on a phantom of 1,200 videos; one GPU.
+
+    EF networks start from moving shapes, as in `tiny`; what is to be seen of them is seen first.
+    """
     labels = LabelSettings(labelled="1/8")
     loop = LoopSettings(steps=1500, validate_every=100, precision="bf16", workers=4)
     adamw = OptimiserSettings("adamw", lr=1e-3, weight_decay=1e-2, schedule="one-cycle", clip_norm=5.0)
     regress = RegressSettings(
-        labels=labels, loop=loop, optimiser=adamw, weights="none", fc_bias=None, target_scale=10.0
+        labels=labels, loop=loop, optimiser=adamw, weights="shapes", fc_bias=None, target_scale=10.0
     )
     segment = SegmentSettings(
         labels=labels, loop=loop, optimiser=replace(adamw, lr=3e-4), weights="none", augment="spatial"
@@ -348,7 +351,18 @@ def phantom() -> Preset:
             "cps": replace(segment, option={"weight": "0.1"}),  # see `tiny`
         },
         mask=MaskSettings(batch=256, precision="bf16"),
-        regress={"default": regress, "cross_model": replace(regress, option={"pseudo_labels": "train"})},
+        regress={
+            "default": regress,
+            "teacher": replace(regress, option={"mask_channel": "zero"}),  # see `tiny`
+            "shapes": replace(
+                regress,
+                weights="none",
+                optimiser=replace(adamw, lr=3e-3),
+                # a clip is drawn in 30 ms on one core
+                loop=replace(loop, steps=1200, workers=8),
+            ),
+            "cross_model": replace(regress, option={"pseudo_labels": "train"}),
+        },
         evaluate=EvaluateSettings(batch=80, precision="bf16"),
         phantom={"videos": 1200},
     )

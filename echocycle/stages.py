@@ -176,6 +176,11 @@ def regress(
     )
 
 
+def starting_from(run: Path, settings: RegressSettings) -> RegressSettings:
+    """The settings with first weights from a run of method `shapes`."""
+    return replace(settings, weights=str(finished(run, "regress").model / "regressor.safetensors"))
+
+
 class _Data:
     """A store with its budget and what methods may see of it."""
 

@@ -146,7 +146,10 @@ def test_demo(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "echocycle", "demo", str(out), "--smoke"]
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    stage_names = ("phantom", "prepare", "segment (css)", "mask", "regress (student)", "evaluate", "report", "predict")
+    stage_names = (
+        "phantom", "prepare", "start from moving shapes", "segment (css)", "mask", "regress (student)", "evaluate", "report",
+        "predict",
+    )  # fmt: skip
     assert "Seconds per stage" in done.stdout
     for name in stage_names:
         assert re.search(rf"^{re.escape(name)} +\d+$", done.stdout, re.MULTILINE), name

@@ -51,7 +51,7 @@ def smoke_preset() -> Preset:
     labels = replace(chosen.segment.labels, validation="3")
     segment = replace(chosen.segment, labels=labels, batch=2, width=2, size=32)
     regress = {
-        name: replace(each, labels=labels, batch=2, widths=(4, 8, 8, 8), weights="none", size=32, frames=4, pad=4)
+        name: replace(each, labels=labels, batch=2, widths=(4, 8, 8, 8), size=32, frames=4, pad=4)
         for name, each in chosen.regress.items()
     }
     regress["mean_teacher"] = replace(regress["mean_teacher"], option={"unlabelled_batch": "2", "warmup_epochs": "0"})

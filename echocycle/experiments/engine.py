@@ -48,7 +48,8 @@ def perform(job: Job) -> None:
     elif isinstance(job.settings, MaskSettings):
         stages.mask(job.store, job.run, job.settings)
     elif isinstance(job.settings, RegressSettings):
-        stages.regress(job.store, job.run, job.settings, masks=job.masks, teacher=job.teachers)
+        settings = job.settings if job.start is None else stages.starting_from(job.start, job.settings)
+        stages.regress(job.store, job.run, settings, masks=job.masks, teacher=job.teachers)
     else:
         stages.evaluate(job.run, job.settings, store=job.store)
 

@@ -102,8 +102,8 @@ class Experiment:
 
 
 MASK_CHANNEL = (
-    "The teacher's mask channel starts at zero in preset `tiny`, so that what the network starts from is kept; the "
-    "public code draws it from [-1, 1], as presets `phantom` and `paper` do."
+    "The teacher's mask channel starts at zero in presets `tiny` and `phantom`, so that what the network starts from "
+    "is kept; the public code draws it from [-1, 1], as preset `paper` does."
 )
 """A note for tables with teachers."""
 
@@ -133,6 +133,8 @@ class Job:
     method: str
     masks: Path | None = None
     teachers: tuple[Path, ...] = ()
+    start: Path | None = None
+    """The run from whose weights its network begins, in place of those that `settings` name."""
     needs: tuple[str, ...] = ()
     """Names of the jobs that must be done before."""
 
@@ -262,10 +264,23 @@ class _Planner:
         masks = self.segmenter(system.masks) if system.masks else None
         teachers = tuple(self.regressor(each) for each in system.teachers)
         needs = [self.mask(system.masks)] if system.masks else []
-        needs += [f"regress {each.name}" for each in teachers]
-        run = self.run_of("regress", system.method, settings, masks, *(teachers or [None]))
-        self.add(Job("regress", run, self.store, settings, system.method, masks, teachers, tuple(needs)))
+        start = self.start(settings)
+        needs += [f"regress {each.name}" for each in (*teachers, *start)]
+        run = self.run_of("regress", system.method, settings, masks, *(teachers or [None]), *start)
+        self.add(Job("regress", run, self.store, settings, system.method, masks, teachers, *start, needs=tuple(needs)))
         return run
+
+    def start(self, settings: RegressSettings) -> list[Path]:
+        """The run that makes the first weights `shapes` of a network, one for all seeds and fractions; none where they
+        come with the package or others are named."""
+        from echocycle.regression.shapes import start_to_make
+
+        making = start_to_make(settings, self.preset)
+        if making is None:
+            return []
+        run = self.runs / f"regress-shapes-{making.network}-{_digest(_essential(to_dict(making)))}"
+        self.add(Job("regress", run, self.store, making, "shapes"))
+        return [run]
 
     def drawn(self, settings: SegmentSettings | RegressSettings) -> dict[str, Any]:
         """The settings that the fraction and the seed decide."""
@@ -278,7 +293,7 @@ class _Planner:
     def run_of(self, stage: str, method: str, settings: Any, *helpers: Path | None) -> Path:
         """The run's folder, named after what it is and a hash of everything that decides its content."""
         identity = [stage, _essential(to_dict(settings)), self.store_id, [helper and helper.name for helper in helpers]]
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
+        digest = _digest(identity)
         labelled = str(self.fraction).replace("/", "of") if self.fraction < 1 else "all"
         return self.runs / f"{stage}-{method}-{labelled}-s{self.seed}-{digest}"
 
@@ -303,6 +318,10 @@ def _sees_masks(method: str) -> bool:
     from echocycle.regression import METHODS
 
     return bool(getattr(METHODS[method], "channels", 3) != 3)
+
+
+def _digest(identity: Any) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def _essential(values: Any) -> Any:

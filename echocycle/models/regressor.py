@@ -233,6 +233,7 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
     """Fill all but `fc` (and a fourth input channel) with `kinetics`, `shapes`, nothing (`none`), or a local file.
 
     A network that takes masks alone gets the sum of a file's weights for RGB: the mask then acts as given three times.
+    A last layer of zeros, as method `shapes` leaves it, has learnt nothing and is not taken.
 
     Returns:
         Which of `fc` and `mask` (the fourth input channel) were filled too, as an EF checkpoint does.
@@ -244,6 +245,9 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
     else:
         state = read_state(shapes_file(name, network.widths) if weights == "shapes" else Path(weights))
     stem, fc = state.get("stem.0.weight"), state.get("fc.weight")
+    if fc is not None and not bool(fc.any()):
+        del state["fc.weight"], state["fc.bias"]
+        fc = None
     filled = {"fc"} if fc is not None and fc.shape == network.fc.weight.shape else set()
     if stem is not None and network.channels == 4 and stem.shape[1] == 4:
         filled.add("mask")
@@ -259,13 +263,19 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
     return filled
 
 
+def find_shapes(name: str, widths: Sequence[int]) -> Path | None:
+    """The weights of `--weights shapes` for a network, if they come with the package."""
+    found = SHAPES / f"{name}-{'-'.join(map(str, widths))}.safetensors"
+    return found if found.exists() else None
+
+
 def shapes_file(name: str, widths: Sequence[int]) -> Path:
     """The weights of `--weights shapes` for a network, which come with the package.
 
     Raises `EchocycleError` for a network that they do not exist for, saying how to make them.
     """
-    found = SHAPES / f"{name}-{'-'.join(map(str, widths))}.safetensors"
-    if not found.exists():
+    found = find_shapes(name, widths)
+    if found is None:
         known = ", ".join(sorted(file.stem for file in SHAPES.glob("*.safetensors")))
         raise EchocycleError(
             f"Weights `shapes` exist for {known}, not for {name} of widths {' '.join(map(str, widths))}. Use --weights "

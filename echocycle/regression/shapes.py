@@ -6,12 +6,13 @@ that come with this package and were made by
 
     echocycle regress STORE RUN --preset tiny --method shapes --network r2plus1d_18
 
-From random weights a small network sits for thousands of clips at the mean EF before it sees that something moves.
+For other networks the commands of several stages (`experiment`, `train`, `demo`) make them first. From random weights
+a small network sits for thousands of clips at the mean EF before it sees that something moves.
 
 Where we depart from the paper: its networks start from Kinetics-400, which for small networks does not exist.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -19,10 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echocycle.data.clips import Stream
+from echocycle.data.labels import TrainingData
 from echocycle.data.shapes import MOTIONS, ShapeBatch, ShapeSampler
 from echocycle.method import Inputs, StepResult, Validation
+from echocycle.models.regressor import find_shapes
 from echocycle.regression.supervised import SupervisedRegression
-from echocycle.settings import RegressSettings, require
+from echocycle.settings import Preset, RegressSettings, require
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class ShapesOptions:
 
     def __post_init__(self) -> None:
         require(self.place_weight >= 0, "option.place_weight must not be negative.")
+
+
+def start_to_make(settings: RegressSettings, chosen: Preset) -> RegressSettings | None:
+    """Settings of the run that makes the start of a network, which `settings` name by `weights` `shapes`.
+
+    None where another start is named, and where the weights come with the package.
+    """
+    if settings.weights != "shapes" or find_shapes(settings.network, settings.widths):
+        return None
+    return replace(chosen.regression("shapes"), network=settings.network, widths=settings.widths)
 
 
 def place_loss(logits: Tensor, inside: Tensor) -> Tensor:
@@ -58,6 +71,12 @@ class Shapes(SupervisedRegression):
         super().__init__(settings, options, inputs)
         self.motion = nn.Linear(settings.widths[-1], len(MOTIONS))
         self.place = nn.Conv3d(settings.widths[1], 1, 1)
+
+    def prepare_start(self, data: TrainingData) -> None:
+        """As all methods; and a last layer of zeros, which nobody will take for something learnt."""
+        super().prepare_start(data)
+        for parameter in self.regressor.fc.parameters():
+            nn.init.zeros_(parameter)
 
     def streams(self) -> dict[str, Stream]:
         return {"shapes": Stream(self._sampler(), "both", self.settings.batch)}

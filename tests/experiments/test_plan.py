@@ -21,7 +21,7 @@ from echocycle.experiments.plan import (
 )
 from echocycle.experiments.results import column_of, paper_numbers
 from echocycle.experiments.run import find
-from echocycle.settings import preset
+from echocycle.settings import RegressSettings, preset
 
 CSS = Segmenter("css")
 
@@ -112,6 +112,26 @@ def test_one_segmenters_rows_follow_one_another() -> None:
     order = [job.masks.name.split("-")[1] for job in found.jobs.values() if job.stage == "regress" and job.masks]
     assert order == ["css", "css", "supervised", "supervised"]
     assert [cell.row.name for cell in found.cells] == ["0", "1", "0 taught", "1 taught"]
+
+
+def test_a_start_that_does_not_come_with_the_package_is_made_once() -> None:
+    """For all seeds, fractions and methods of one network; what has a start in the package keeps its name."""
+    rows = Row("R2+1D", Regressor("supervised")), Row("MC3", Regressor("supervised", network="mc3_18"))
+    more = Row("MC3, UCVME", Regressor("ucvme", network="mc3_18"))
+    found = planned((*rows, more), ("1/8", "1/4"), seeds=2)
+    (start,) = [job for job in found.jobs.values() if job.method == "shapes"]
+    assert isinstance(start.settings, RegressSettings)
+    assert (start.settings.network, start.settings.weights) == ("mc3_18", "none")
+    trained = [job for job in found.jobs.values() if job.stage == "regress" and job is not start]
+    assert len(trained) == 12
+    for job in trained:
+        assert isinstance(job.settings, RegressSettings)
+        begins = job.settings.network == "mc3_18"
+        assert (job.start, job.needs) == ((start.run, (start.name,)) if begins else (None, ()))
+    assert not [job for job in planned(rows, name="paper").jobs.values() if job.start]
+    (full,) = [job for job in planned(rows[:1], name="phantom").jobs.values() if job.method == "shapes"]
+    assert isinstance(full.settings, RegressSettings)
+    assert (full.settings.widths, full.settings.size) == ((64, 128, 256, 512), 112)
 
 
 def test_masks_are_needed_in_use_only_by_networks_that_see_them() -> None:

@@ -140,6 +140,8 @@ def test_others_begin_from_a_run(store: Store, data: TrainingData, tmp_path: Pat
     begun = trained(store.path, tmp_path / "begun", "supervised", weights=str(file))
     assert read_json(begun / "run.json")["weights"] == sha256(file)
     assert read_json(run / "run.json")["weights"] == "none"
+    last = read_state(file)["fc.weight"]
+    assert not last.any()
     settings = replace(SMALL, weights=str(file), target_scale=10.0)
     start: Any = part.network
     for name in ("supervised", "teacher", "mask_teacher"):
@@ -148,7 +150,10 @@ def test_others_begin_from_a_run(store: Store, data: TrainingData, tmp_path: Pat
         assert not torch.equal(
             method.regressor.layer4[1].conv2[0][0].weight, made(name, data).regressor.layer4[1].conv2[0][0].weight
         )
-    assert torch.equal(made("supervised", data, settings).regressor.first_weight, start.first_weight)
+    supervised = made("supervised", data, settings)
+    assert torch.equal(supervised.regressor.first_weight, start.first_weight)
+    assert bool(supervised.regressor.fc.weight.any())
+    assert 10 * supervised.regressor.fc.bias.item() == pytest.approx(SMALL.fc_bias)
     assert torch.equal(made("teacher", data, settings).regressor.first_weight[:, :3], start.first_weight)
 
 
