@@ -147,8 +147,8 @@ def test_demo(tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     stage_names = (
-        "phantom", "prepare", "start from moving shapes", "segment (css)", "mask", "regress (student)", "evaluate", "report",
-        "predict",
+        "phantom", "prepare", "start from moving shapes", "segment (css)", "mask", "regress (student)", "evaluate",
+        "report", "predict",
     )  # fmt: skip
     assert "Seconds per stage" in done.stdout
     for name in stage_names:

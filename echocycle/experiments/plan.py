@@ -265,22 +265,23 @@ class _Planner:
         teachers = tuple(self.regressor(each) for each in system.teachers)
         needs = [self.mask(system.masks)] if system.masks else []
         start = self.start(settings)
-        needs += [f"regress {each.name}" for each in (*teachers, *start)]
-        run = self.run_of("regress", system.method, settings, masks, *(teachers or [None]), *start)
-        self.add(Job("regress", run, self.store, settings, system.method, masks, teachers, *start, needs=tuple(needs)))
+        before = (*teachers, start) if start else teachers
+        needs += [f"regress {each.name}" for each in before]
+        run = self.run_of("regress", system.method, settings, masks, *(before or [None]))
+        self.add(Job("regress", run, self.store, settings, system.method, masks, teachers, start, tuple(needs)))
         return run
 
-    def start(self, settings: RegressSettings) -> list[Path]:
-        """The run that makes the first weights `shapes` of a network, one for all seeds and fractions; none where they
+    def start(self, settings: RegressSettings) -> Path | None:
+        """The run that makes the first weights `shapes` of a network, one for all seeds and fractions; None where they
         come with the package or others are named."""
         from echocycle.regression.shapes import start_to_make
 
         making = start_to_make(settings, self.preset)
         if making is None:
-            return []
+            return None
         run = self.runs / f"regress-shapes-{making.network}-{_digest(_essential(to_dict(making)))}"
         self.add(Job("regress", run, self.store, making, "shapes"))
-        return [run]
+        return run
 
     def drawn(self, settings: SegmentSettings | RegressSettings) -> dict[str, Any]:
         """The settings that the fraction and the seed decide."""
