@@ -46,23 +46,17 @@ class _Clock:
         return table
 
 
-def _with_start(chosen: Preset, store: Path, run: Path, clock: _Clock) -> Preset:
-    """The preset whose EF networks begin from `run`, made here, where it wants weights `shapes` that do not come with
-    the package; else the preset as it is."""
+def _start(chosen: Preset, store: Path, run: Path, clock: _Clock) -> Path | None:
+    """The run whose weights the EF networks begin from, made here where the preset wants weights `shapes` that do not
+    come with the package; else None."""
     from echocycle.regression.shapes import start_to_make
 
     making = start_to_make(chosen.regression("supervised"), chosen)
     if making is None:
-        return chosen
+        return None
     with clock.stage("start from moving shapes"):
         stages.regress(store, run, making)
-    return replace(
-        chosen,
-        regress={
-            name: stages.starting_from(run, each) if each.weights == "shapes" else each
-            for name, each in chosen.regress.items()
-        },
-    )
+    return run
 
 
 def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -> Path:
@@ -83,13 +77,13 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
     splits = tuple(split for split in ("val", "test") if (made.index["split"] == split).any())
     evaluation = replace(chosen.evaluate, splits=splits)
     runs = out / "runs"
-    chosen = _with_start(chosen, made.path, runs / "shapes", clock)
+    start = _start(chosen, made.path, runs / "shapes", clock)
     if not traced.any():
         console.print(
             "No training video has a tracing, so no segmenter can be trained: a video-only network is trained instead."
         )
         with clock.stage("supervised"):
-            stages.regress(made.path, runs / "supervised", chosen.regression("supervised"))
+            stages.regress(made.path, runs / "supervised", chosen.regression("supervised"), start=start)
         order = ["supervised"]
     else:
         with clock.stage("segment"):
@@ -97,10 +91,15 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
         with clock.stage("mask"):
             stages.mask(made.path, runs / "css", replace(chosen.mask, splits=("train", *splits)))
         with clock.stage("teacher"):
-            stages.regress(made.path, runs / "teacher", chosen.regression("teacher"), masks=runs / "css")
+            stages.regress(made.path, runs / "teacher", chosen.regression("teacher"), masks=runs / "css", start=start)
         with clock.stage("student"):
             stages.regress(
-                made.path, runs / "student", chosen.regression("student"), masks=runs / "css", teacher=runs / "teacher"
+                made.path,
+                runs / "student",
+                chosen.regression("student"),
+                masks=runs / "css",
+                teacher=runs / "teacher",
+                start=start,
             )
         order = ["css", "teacher", "student"]
     with clock.stage("evaluate"):
@@ -154,7 +153,7 @@ def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, worker
         stages.phantom(videos, PhantomSettings(**chosen.phantom), workers=workers)
     with clock.stage("prepare"):
         stages.prepare(videos, store, replace(chosen.prepare, workers=workers))
-    chosen = _with_start(chosen, store, runs / "shapes", clock)
+    start = _start(chosen, store, runs / "shapes", clock)
     for method in ("supervised", "css"):
         name = f"segment-{method}"
         with clock.stage(f"segment ({method})"):
@@ -170,7 +169,7 @@ def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, worker
     }
     for method, needs in helpers.items():
         with clock.stage(f"regress ({method})"):
-            stages.regress(store, runs / method, chosen.regression(method), **needs)
+            stages.regress(store, runs / method, chosen.regression(method), **needs, start=start)
     order = [runs / name for name in ("segment-supervised", "segment-css", *METHODS)]
     test = replace(chosen.evaluate, splits=("test",))
     with clock.stage("evaluate"):

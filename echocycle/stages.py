@@ -126,12 +126,14 @@ def regress(
     *,
     masks: Path | None = None,
     teacher: Path | Sequence[Path] | None = None,
+    start: Path | None = None,
 ) -> Bundle:
     """Train an ejection-fraction network.
 
     Args:
         masks: the segmentation run whose masks the method sees; it becomes the bundle's segmenter.
         teacher: the run of the teacher, for methods that have one; or the runs of several.
+        start: the run of method `shapes` that made the weights `shapes`, where they do not come with the package.
     """
     from echocycle.bundle import load_bundle
     from echocycle.data.store import Store
@@ -173,12 +175,8 @@ def regress(
         "regress",
         segmenter=segmenter,
         helpers=[Path(p) for p in (masks, *teachers) if p is not None],
+        start=start,
     )
-
-
-def starting_from(run: Path, settings: RegressSettings) -> RegressSettings:
-    """The settings with first weights from a run of method `shapes`."""
-    return replace(settings, weights=str(finished(run, "regress").model / "regressor.safetensors"))
 
 
 class _Data:
@@ -227,6 +225,7 @@ def _train(
     *,
     segmenter: Part | None = None,
     helpers: list[Path] | None = None,
+    start: Path | None = None,
 ) -> Bundle:
     """What all methods share: refuse what cannot work, begin or go on with the run, train, leave the bundle."""
     import torch
@@ -242,7 +241,10 @@ def _train(
     device = choose_device(loop.device)
     precision = choose_precision(loop.precision, device)
     torch.manual_seed(loop.seed)
-    method = kind(settings, options, inputs)  # type: ignore[call-arg]
+    begins = settings  # where its weights lie is no setting of a run: folders move
+    if start is not None and settings.weights == "shapes":
+        begins = replace(settings, weights=str(finished(start, "regress").model / "regressor.safetensors"))
+    method = kind(begins, options, inputs)  # type: ignore[call-arg]
     if method.reads_unlabelled_annotation and not settings.labels.allow_unlabelled_annotation:
         raise EchocycleError(
             "These settings read annotation of videos that are declared unlabelled, as the public code does. Allow "
@@ -256,7 +258,7 @@ def _train(
         "precision": precision,
         "reads_unlabelled_annotation": method.reads_unlabelled_annotation,
         "helpers": {path.resolve().name: load_bundle(path).id for path in helpers or []},
-        "weights": _weights_of(settings),
+        "weights": _weights_of(begins),
     }
     if not run.start(stage, to_dict(settings), facts, {"store": str(data.store.path.resolve())}):
         console.print(f"{run.path} is already done.")

@@ -49,8 +49,9 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
 
     The selection is that of the paper's code: the training names in the older release's row order are shuffled
     in place by NumPy's legacy generator; the first n are labelled, the next m unlabelled, the rest left out.
-    Subsets are therefore nested, and seed 0 gives the authors' own on EchoNet-Dynamic. In a user's own folder
-    only videos that carry the annotation can be labelled; the others follow behind them as unlabelled.
+    Subsets are therefore nested, and seed 0 gives the authors' own on EchoNet-Dynamic. A listed video that could not
+    be read keeps its place in the shuffle and is passed over, so that the others stay where they are. In a user's own
+    folder only videos that carry the annotation can be labelled; the others follow behind them as unlabelled.
 
     Args:
         needs: what "labelled" must mean for the stage; a selected video without it is dropped, as the code does.
@@ -59,8 +60,10 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     train = store.videos("train")
     if not train.size:
         raise EchocycleError(f"{store.path} has no training videos; `split` in its index.csv must say `train`.")
-    order = train[np.argsort(index["authors_rank"].to_numpy()[train], kind="stable")]
-    np.random.RandomState(settings.seed).shuffle(order)
+    ranks = index["authors_rank"].to_numpy()[train]
+    places = np.arange(ranks.max() + 1)
+    np.random.RandomState(settings.seed).shuffle(places)
+    order = train[np.argsort(np.argsort(places)[ranks], kind="stable")]
     annotated = (index["annotation"] != "none").to_numpy()
     order = np.concatenate([order[annotated[order]], order[~annotated[order]]])
 

@@ -124,7 +124,8 @@ def _evaluate_regressor(
             f"Protocol beat-by-beat finds the beats in masks, and the model of {run.path} has no segmenter; train it "
             "with --masks, or choose another protocol."
         )
-    masks = _masks_of(segmenter, store)
+    wanted = regressor.spec.takes_masks or "beat-by-beat" in settings.protocol
+    masks = _masks_of(segmenter, store) if wanted else None
     if regressor.spec.takes_masks and masks is None:
         raise EchocycleError(
             f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."

@@ -27,15 +27,19 @@ def stand_in() -> list[str]:
 
 @contextmanager
 def packed(folder: Path, *, wanted: bool) -> Iterator[None]:
-    """Leave what the block writes into a folder as one archive, whether it ends well or not."""
+    """Leave what the block writes into a folder as one archive, whether it ends well or not; folders stay."""
+    archive = folder / "results.tar.gz"
     try:
         yield
     finally:
-        files = sorted(folder.glob("*")) if wanted and folder.exists() else []
+        found = sorted(folder.glob("*")) if wanted else []
+        files = [file for file in found if file.is_file() and file != archive]
         if files:
-            with tarfile.open(folder / "results.tar.gz", "w:gz") as archive:
+            from echocycle.files import replacing
+
+            with replacing(archive) as temporary, tarfile.open(temporary, "w:gz") as opened:
                 for file in files:
-                    archive.add(file, file.name)
+                    opened.add(file, file.name)
             for file in files:
                 file.unlink()
 
@@ -49,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     chain.add_argument("--minutes", type=float, required=True, help="time for everything")
     chain.add_argument("--work", type=Path, help="folder for phantom, store and runs; else one that is deleted")
     chain.add_argument("--fraction", default="1/8", help="labelled share of the training videos")
-    chain.add_argument("--steps", type=int, help="steps of every training; by default the preset's")
+    chain.add_argument("--steps", type=int, help="steps of every training, its start's too; else the preset's")
     chain.add_argument("--videos", type=int, help="videos of the phantom, at least 1000")
     chain.add_argument("--experiments", nargs="*", default=[], help="by default table-4 own-row table-1")
     chain.add_argument("--only", nargs="*", default=[], help="rows, by their name or method")

@@ -19,9 +19,9 @@ import pandas as pd
 
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding
-from echocycle.experiments.engine import Outcome, check_disk, disk_needed, minutes_of, work
-from echocycle.experiments.plan import Experiment, Plan, only, plan
-from echocycle.experiments.run import as_json, find, merged_facts, open_store, with_one_clip, write_page
+from echocycle.experiments.engine import Outcome, check_disk, disk_needed, minutes_of, seconds_taken, work
+from echocycle.experiments.plan import Experiment, Plan, fraction_value, only, plan
+from echocycle.experiments.run import as_json, as_printed, find, merged_facts, open_store, with_one_clip, write_page
 from echocycle.files import write_json
 from echocycle.settings import LoopSettings, Preset, preset, tiny
 
@@ -97,7 +97,7 @@ def chain(
     Args:
         folder: for the phantom, the store and the runs; a chain that was stopped is gone on with.
         minutes: for everything, the drawing of the phantom included.
-        names: of the experiments.
+        names: of the experiments; with all labels, those that have rows for it.
         rows: to run, by their name or method; all without a name.
         seeds: to run, one after the other, as far as the time goes.
 
@@ -107,26 +107,40 @@ def chain(
     end = time.monotonic() + 60 * minutes - FOR_TABLES
     chosen = with_one_clip(chosen)
     experiments = with_rows([find(name) for name in names], list(rows))
+    if fraction_value(fraction) == 1:
+        experiments = [each for each in experiments if any(row.all_labels for row in each.rows)]
+        if not experiments:
+            raise EchocycleError("None of these rows is run with all labels; choose a fraction such as 1/8.")
+    spelled = {experiment.name: as_printed(fraction, experiment) for experiment in experiments}
     store = open_store(None, chosen, folder, workers)
     arguments = chosen, store.path, store.meta["id"], folder / "runs"
     outcomes: list[Outcome] = []
     begun: list[int] = []
+    whole = Plan()
     for seed in seeds:
         start = time.monotonic()
         jobs = Plan()
         for experiment in experiments:
-            jobs.jobs |= plan(experiment.rows, *arguments, fractions=[fraction], seeds=[seed]).jobs
-        check_disk(disk_needed(jobs, store.meta["frames"]), folder)
+            jobs.jobs |= plan(experiment.rows, *arguments, fractions=[spelled[experiment.name]], seeds=[seed]).jobs
+        try:
+            check_disk(disk_needed(jobs, store.meta["frames"]), folder)
+        except EchocycleError as error:
+            if not begun:
+                raise
+            console.print(f"Seed {seed} is not begun: {error}", soft_wrap=True)
+            break
+        whole.jobs |= jobs.jobs
         outcomes.append(work(jobs, folder / "jobs", minutes=(end - start) / 60))
         begun.append(seed)
         took, left = time.monotonic() - start, end - time.monotonic()
         console.print(f"Seed {seed} took {minutes_of(took)}; {minutes_of(max(left, 0))} are left.")
         if outcomes[-1].left or took > left:
             break
-    outcome = merged_facts(outcomes)
+    # what seeds share is counted once
+    outcome = replace(merged_facts(outcomes), seconds=seconds_taken(whole.jobs, folder / "jobs"))
     cells = []
     for experiment in experiments:
-        planned = plan(experiment.rows, *arguments, fractions=[fraction], seeds=begun)
+        planned = plan(experiment.rows, *arguments, fractions=[spelled[experiment.name]], seeds=begun)
         write_page(experiment, planned, _of(outcome, planned), store, chosen, folder)
         cells += planned.cells
     _leave(folder / "results", out)

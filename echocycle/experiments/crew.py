@@ -206,7 +206,10 @@ class Cluster:
         import submitit
 
         self.places = places
-        self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
+        try:
+            self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
+        except RuntimeError as error:
+            raise EchocycleError(f"submitit finds no {kind} here: {error}") from None
         try:
             self._executor.update_parameters(**parameters)
         except Exception as error:  # submitit raises what each of its executors likes

@@ -48,8 +48,7 @@ def perform(job: Job) -> None:
     elif isinstance(job.settings, MaskSettings):
         stages.mask(job.store, job.run, job.settings)
     elif isinstance(job.settings, RegressSettings):
-        settings = job.settings if job.start is None else stages.starting_from(job.start, job.settings)
-        stages.regress(job.store, job.run, settings, masks=job.masks, teacher=job.teachers)
+        stages.regress(job.store, job.run, job.settings, masks=job.masks, teacher=job.teachers, start=job.start)
     else:
         stages.evaluate(job.run, job.settings, store=job.store)
 
@@ -69,6 +68,7 @@ def remove(job: Job) -> None:
     """Delete the masks that a job of stage `mask` made."""
     folder = mask_folder(job)
     if folder is not None and folder.exists():
+        (folder / "masks.json").unlink(missing_ok=True)  # first, so that what a kill leaves does not count as done
         shutil.rmtree(folder)
 
 
@@ -157,14 +157,10 @@ class _Work:
         """Begin the first job that can be, having set aside those that cannot; its name."""
         if len(self.running) == self.crew.places:
             return None
+        self._set_aside()
         for name in list(self.waiting):
             job = self.jobs[name]
-            lost = next((need for need in job.needs if need in self.outcome.failed | self.outcome.blocked), None)
-            if lost is not None:
-                self.waiting.remove(name)
-                self.outcome.blocked[name] = self.outcome.blocked.get(lost, lost)
-                self.users.finished(name)
-            elif any(need in self.outcome.left for need in job.needs) or not self.clock.fits(job):
+            if any(need in self.outcome.left for need in job.needs) or not self.clock.fits(job):
                 self.waiting.remove(name)
                 self.outcome.left.append(name)
             elif not any(need in self.waiting or need in self.running for need in job.needs):
@@ -175,6 +171,17 @@ class _Work:
                 self.running[name] = task, start
                 return name
         return None
+
+    def _set_aside(self) -> None:
+        """Jobs that need one that failed, and masks that only they wanted."""
+        for name in list(self.waiting):
+            job = self.jobs[name]
+            lost = next((need for need in job.needs if need in self.outcome.failed | self.outcome.blocked), None)
+            if lost is not None:
+                self.waiting.remove(name)
+                self.outcome.blocked[name] = self.outcome.blocked.get(lost, lost)
+                self.users.finished(name)
+        self.waiting = [name for name in self.waiting if self.users.wanted(name)]
 
     def _say(self, name: str) -> None:
         number = self.total - len(self.waiting) + 1
@@ -197,6 +204,8 @@ class _Work:
             log.unlink(missing_ok=True)
             self.outcome.done.append(name)
             self.clock.note(self.jobs[name], time.monotonic() - start)
+            if not self.users.wanted(name):  # their users were lost while they were made
+                self.users.remove(self.jobs[name])
         self.users.finished(name)
 
     def _log(self, name: str) -> Path:
@@ -215,7 +224,7 @@ class _Users:
     """Who still needs which masks."""
 
     def __init__(self, jobs: dict[str, Job], waiting: list[str], remove: Callable[[Job], None]) -> None:
-        self._jobs, self._remove = jobs, remove
+        self._jobs, self.remove = jobs, remove
         self._of = {
             name: {user for user in waiting if name in jobs[user].needs}
             for name, job in jobs.items()
@@ -231,7 +240,21 @@ class _Users:
             if name in self._of.get(need, ()):
                 self._of[need].remove(name)
                 if not self._of[need]:
-                    self._remove(self._jobs[need])
+                    self.remove(self._jobs[need])
+
+    def wanted(self, name: str) -> bool:
+        """Whether a job is no mask set, or one with users."""
+        return name not in self._of or bool(self._of[name])
+
+
+def seconds_taken(jobs: dict[str, Job], folder: Path) -> float:
+    """Seconds that these jobs took, as `work` noted them in its folder."""
+    file = folder / "seconds.json"
+    return _seconds_of(jobs, read_json(file) if file.exists() else {})
+
+
+def _seconds_of(jobs: dict[str, Job], noted: dict[str, dict[str, float]]) -> float:
+    return sum(noted.get(job.kind, {}).get(name, 0.0) for name, job in jobs.items())
 
 
 class _Clock:
@@ -258,7 +281,7 @@ class _Clock:
 
     def total(self, jobs: dict[str, Job]) -> float:
         """Seconds that these jobs took."""
-        return sum(self._seconds.get(job.kind, {}).get(name, 0.0) for name, job in jobs.items())
+        return _seconds_of(jobs, self._seconds)
 
     def expected(self, job: Job) -> float | None:
         """Seconds that a job will take: the mean of its kind, else of its stage, else unknown."""
@@ -295,14 +318,19 @@ MASK_BYTES_PER_FRAME = 2800
 """Of a mask set at 112 x 112 pixels: 2,100 and 2,500 (twice that of 56 x 56) were measured, and a little room."""
 
 
-def disk_needed(plan: Plan, frames: int) -> int:
-    """About how many bytes the jobs that are not done will need at once; `frames`: of the store."""
+def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
+    """About how many bytes the jobs that are not done will need at once.
+
+    Args:
+        frames: of the store.
+        places: jobs that are done at a time.
+    """
     todo = [plan.jobs[name] for name in _waiting(plan.jobs, is_done)]
     weights = [_weight_bytes(job) for job in todo if job.stage in ("segment", "regress")]
     masks = sum(_mask_bytes(plan, job, frames) for job in todo if job.stage == "mask")
     at_once = max((_mask_bytes(plan, job, frames) for job in todo if job.stage == "mask"), default=0)
-    # resume points (weights and two moments) go when a run is done; two mask sets can overlap for a moment
-    return sum(weights) + 4 * max(weights, default=0) + min(masks, 2 * at_once)
+    # resume points (weights and two moments) go when a run is done; a mask set can overlap the next for a moment
+    return sum(weights) + 4 * places * max(weights, default=0) + min(masks, (1 + places) * at_once)
 
 
 def _mask_bytes(plan: Plan, job: Job, frames: int) -> int:

@@ -67,13 +67,13 @@ def own_row() -> Experiment:
 
 def own_parts() -> Experiment:
     """Which part of the committee helps; choose on validation videos (the predictions have them), compare on test."""
-    both = (teacher(CSS), mask_teacher(CSS))
-    uniform = Regressor("teacher", {"mask_channel": "uniform"}, masks=CSS)
+    zero, uniform = (Regressor("teacher", {"mask_channel": how}, masks=CSS) for how in ("zero", "uniform"))
+    both = (zero, mask_teacher(CSS))
     rows = (
         Row("Teacher, mask channel uniform (the public code's)", uniform),
         Row("Its student", Regressor("student", masks=CSS, teachers=(uniform,))),
-        Row("Teacher, mask channel from zero", both[0]),
-        Row("The paper's student", student(CSS)),
+        Row("Teacher, mask channel from zero", zero),
+        Row("The paper's student", Regressor("student", masks=CSS, teachers=(zero,))),
         Row("Several clips of the paper's teacher", committee(CSS, both[0])),
         Row("Several clips of the teacher of masks alone", committee(CSS, both[1], start="weights")),
         Row("Both and EF by discs", committee(CSS, *both, discs="true")),
@@ -108,6 +108,6 @@ def precision() -> Experiment:
     usual = teacher(CSS)
     rows = (
         Row("f_m, fp32", replace(usual, precision="32")),
-        Row("f_m, bf16 where the device computes in it", usual),
+        Row("f_m, bf16 where the device computes in it", replace(usual, precision="auto")),
     )
     return Experiment("precision", "Training in bf16 and in fp32", rows)

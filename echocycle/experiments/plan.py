@@ -279,15 +279,18 @@ class _Planner:
         making = start_to_make(settings, self.preset)
         if making is None:
             return None
-        run = self.runs / f"regress-shapes-{making.network}-{_digest(_essential(to_dict(making)))}"
+        run = self.runs / f"regress-shapes-{making.network}-{_digest([_essential(to_dict(making)), self.store_id])}"
         self.add(Job("regress", run, self.store, making, "shapes"))
         return run
 
     def drawn(self, settings: SegmentSettings | RegressSettings) -> dict[str, Any]:
-        """The settings that the fraction and the seed decide."""
-        labelled = "all" if self.fraction == 1 else str(self.fraction)
+        """The settings that the fraction and the seed decide. All labels are all: the paper's pool of 7360 training
+        videos is that of its fractions."""
+        labels = replace(settings.labels, labelled=str(self.fraction))
+        if self.fraction == 1:
+            labels = replace(settings.labels, labelled="all", pool="all")
         return {
-            "labels": replace(settings.labels, labelled=labelled),
+            "labels": labels,
             "loop": replace(settings.loop, seed=self.seed),
         }
 

@@ -347,8 +347,10 @@ def merge_results(folders: list[Path], out: Path) -> list[Path]:
 
 def _merge_one(name: str, folders: list[Path], out: Path) -> Path:
     abouts = [read_json(folder / f"{name}.json") for folder in folders]
-    for key in ("data", "preset"):
-        if any(about[key] != abouts[0][key] for about in abouts):
+    for key in ("data", "preset", "weights"):
+        values = [about.get(key) for about in abouts]
+        values = [value for value in values if value]  # segmenters alone have no weights
+        if any(value != values[0] for value in values):
             raise EchocycleError(f"The results of {name} come from different {key}; they cannot be one table.")
     tables = [read_predictions(folder, name) for folder in folders]
     for kind, parts in zip(("predictions", "dice"), zip(*tables, strict=True), strict=True):
@@ -361,6 +363,7 @@ def _merge_one(name: str, folders: list[Path], out: Path) -> Path:
             _write_gzip(out / f"{name}.{kind}.csv.gz", whole)
     budgets = {tuple(each[part] for part in CELL): each for about in abouts for each in about["budgets"]}
     made = [about["made_with"] for about in abouts]
+    done = list(dict.fromkeys(job for about in abouts for job in about.get("done", [])))
     merged = {
         **abouts[0],
         "budgets": list(budgets.values()),
@@ -372,9 +375,10 @@ def _merge_one(name: str, folders: list[Path], out: Path) -> Path:
             "command": "; ".join(dict.fromkeys(each["command"] for each in made)),
         },
         "trained_on": sorted({machine for about in abouts for machine in about["trained_on"]}),
-        "failed": {job: said for about in abouts for job, said in about["failed"].items()},
-        "blocked": {job: cause for about in abouts for job, cause in about["blocked"].items()},
-        "left": list(dict.fromkeys(job for about in abouts for job in about["left"])),
+        "failed": {job: said for about in abouts for job, said in about["failed"].items() if job not in done},
+        "blocked": {job: cause for about in abouts for job, cause in about["blocked"].items() if job not in done},
+        "left": list(dict.fromkeys(job for about in abouts for job in about["left"] if job not in done)),
+        "done": done,
     }
     write_json(out / f"{name}.json", merged)
     return render(out, name)

@@ -64,7 +64,9 @@ def run_experiment(
         raise EchocycleError(f"seeds is {seeds}; at least 1 is needed.")
     experiment = replace(experiment, rows=only(experiment.rows, rows))
     chosen = with_one_clip(chosen)
-    spelled = [_as_printed(fraction, experiment) for fraction in fractions] or list(experiment.fractions)
+    spelled = list(dict.fromkeys(as_printed(fraction, experiment) for fraction in fractions)) or experiment.fractions
+    if "test" not in chosen.evaluate.splits:
+        raise EchocycleError("evaluate.splits leaves out the test videos, which every table is about; add `test`.")
     opened = None if dry_run and store is None else open_store(store, chosen, out, workers)
     planned = plan(
         experiment.rows,
@@ -76,7 +78,7 @@ def run_experiment(
         seeds=range(seeds),
     )
     frames = opened.meta["frames"] if opened else _frames_of(chosen)
-    needed = disk_needed(planned, frames)
+    needed = disk_needed(planned, frames, crew.places if crew else 1)
     if dry_run:
         output.print(_plan_table(planned))
         output.print(
@@ -85,6 +87,8 @@ def run_experiment(
         )
         return None
     assert opened is not None
+    if not len(opened.videos("test")):
+        raise EchocycleError(f"{opened.path} has no test videos, which every table is about; give some the split TEST.")
     out.mkdir(parents=True, exist_ok=True)
     check_disk(needed, out)
     outcome = work(planned, out / "jobs", crew=crew)
@@ -112,6 +116,7 @@ def write_page(
         },
         "blocked": outcome.blocked,
         "left": outcome.left,
+        "done": outcome.done,
     }
     if not any((run / "evaluation" / "metrics.json").exists() for cell in planned.cells for run in cell.runs):
         console.print(f"No row of {experiment.name} is evaluated, so there is no table.")
@@ -137,7 +142,7 @@ def with_one_clip(chosen: Preset) -> Preset:
     return replace(chosen, evaluate=replace(evaluate, protocol=(*evaluate.protocol, "one-clip")))
 
 
-def _as_printed(fraction: str, experiment: Experiment) -> str:
+def as_printed(fraction: str, experiment: Experiment) -> str:
     """A fraction as the paper's table writes it: 1/8 is 4/32 in Table IV."""
     value = fraction_value(fraction)
     return next((each for each in experiment.fractions if fraction_value(each) == value), fraction)
@@ -174,7 +179,7 @@ def merged_facts(outcomes: Iterable[Outcome]) -> Outcome:
     """Several outcomes as one."""
     whole = Outcome()
     for each in outcomes:
-        whole.done += each.done
+        whole.done += [job for job in each.done if job not in whole.done]
         whole.failed |= each.failed
         whole.blocked |= each.blocked
         whole.left += each.left

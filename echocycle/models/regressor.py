@@ -11,6 +11,7 @@ from torchvision.models.video import MC3_18_Weights, R2Plus1D_18_Weights, R3D_18
 from torchvision.models.video.resnet import BasicBlock, Conv3DNoTemporal, Conv3DSimple
 
 from echocycle.errors import EchocycleError
+from echocycle.files import read_json
 from echocycle.models.folding import Folding
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 
@@ -242,11 +243,13 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
         return set()
     if weights == "kinetics":
         state = torchvision_state(NETWORKS[name][1], weights)
+    elif weights == "shapes":
+        state = read_state(shapes_file(name, network.widths))
     else:
-        state = read_state(shapes_file(name, network.widths) if weights == "shapes" else Path(weights))
+        state = _rescaled(read_state(Path(weights)), _scale_of(Path(weights)), network.target_scale)
     stem, fc = state.get("stem.0.weight"), state.get("fc.weight")
     if fc is not None and not bool(fc.any()):
-        del state["fc.weight"], state["fc.bias"]
+        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
         fc = None
     filled = {"fc"} if fc is not None and fc.shape == network.fc.weight.shape else set()
     if stem is not None and network.channels == 4 and stem.shape[1] == 4:
@@ -261,6 +264,18 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
         state["stem.0.weight"] = stem.sum(1, keepdim=True)
     load_matching(network, state, weights, optional=("fc.",))
     return filled
+
+
+def _rescaled(state: dict[str, Tensor], scale: float, wanted: float) -> dict[str, Tensor]:
+    """The tensors with a last layer that gives the same EF at another `target_scale`."""
+    return {key: value * (scale / wanted) if key.startswith("fc.") else value for key, value in state.items()}
+
+
+def _scale_of(file: Path) -> float:
+    """The `target_scale` that a bundle's settings name for its file; 1 for other files: EF checkpoints give EF."""
+    settings = file.parent / "settings.json"
+    parts = read_json(settings).get("parts", {}) if settings.exists() else {}
+    return float(parts.get(file.stem, {}).get("spec", {}).get("target_scale", 1.0))
 
 
 def find_shapes(name: str, widths: Sequence[int]) -> Path | None:
@@ -279,8 +294,8 @@ def shapes_file(name: str, widths: Sequence[int]) -> Path:
         known = ", ".join(sorted(file.stem for file in SHAPES.glob("*.safetensors")))
         raise EchocycleError(
             f"Weights `shapes` exist for {known}, not for {name} of widths {' '.join(map(str, widths))}. Use --weights "
-            "none, or make them: `echocycle regress STORE RUN --method shapes` with this --network and --widths, then "
-            "--weights RUN/model/regressor.safetensors."
+            "none, or make them: `echocycle regress STORE RUN --preset tiny --method shapes` (for full-size networks "
+            "--preset phantom) with this --network and --widths, then --weights RUN/model/regressor.safetensors."
         )
     return found
 
@@ -303,6 +318,6 @@ def init_mask_channel(network: Regressor, how: Literal["uniform", "zero", "mean"
 
 def copy_without_mask_channel(teacher: Regressor, student: Regressor) -> None:
     """Start the student as the teacher with batch normalisation and `fc`, its mask channel left out."""
-    state = teacher.state_dict()
+    state = _rescaled(teacher.state_dict(), teacher.target_scale, student.target_scale)
     state["stem.0.weight"] = state["stem.0.weight"][:, :3].clone()
     student.load_state_dict(state)

@@ -72,7 +72,7 @@ def member_weights(answers: np.ndarray, ef: np.ndarray) -> np.ndarray:
 
 
 def agree(answers: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The members' weighted mean and its weighted standard deviation, (videos,) each, percent.
+    """The members' weighted mean and its weighted standard deviation, (videos,) each, percent; NaN without an answer.
 
     Args:
         answers: (members, clips, videos); NaN where a member has no answer. All its clips weigh what it weighs.
@@ -80,7 +80,8 @@ def agree(answers: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     there = np.isfinite(answers)
     each = np.where(there, weights[:, None, None] / there.sum(1, keepdims=True).clip(1), 0.0)
-    each /= each.sum((0, 1))
+    total = each.sum((0, 1))
+    each /= np.where(total > 0, total, np.nan)
     filled = np.where(there, answers, 0.0)
     mean = (each * filled).sum((0, 1))
     return mean, np.sqrt((each * (filled - mean) ** 2).sum((0, 1)))
@@ -159,6 +160,11 @@ class Committee(SupervisedRegression):
         weights = np.full(len(members), 1 / len(members))
         if o.votes == "validation":
             ef = np.array([data.ef(int(video)) for video in validation])
+            if not np.isfinite(known).any((1, 2)).all():
+                raise EchocycleError(
+                    "A member of the committee has no answer to any validation video (EF by discs, from masks in "
+                    "which no beat is found?), so it has no vote; leave it out, or use --option.votes equal."
+                )
             weights = member_weights(np.stack([agree(one[None], np.ones(1))[0] for one in known]), ef)
         target, spread = agree(unknown, weights)
         trusted = trust(spread) if o.doubt == "counts" else np.ones_like(spread)

@@ -46,7 +46,8 @@ def start_to_make(settings: RegressSettings, chosen: Preset) -> RegressSettings 
     """
     if settings.weights != "shapes" or find_shapes(settings.network, settings.widths):
         return None
-    return replace(chosen.regression("shapes"), network=settings.network, widths=settings.widths)
+    making = replace(chosen.regression("shapes"), network=settings.network, widths=settings.widths)
+    return replace(making, weights="none") if making.weights == "shapes" else making
 
 
 def place_loss(logits: Tensor, inside: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ code: clip starts are uniform; `traced_frame_in_clip all` reproduces the code, w
 are declared unlabelled, and must be allowed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,7 +20,7 @@ from echocycle.bundle import RegressorSpec
 from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs, StepResult
+from echocycle.method import Inputs, StepResult, Validation
 from echocycle.models.regressor import Regressor, copy_without_mask_channel
 from echocycle.regression.supervised import SupervisedRegression, regression_loss
 from echocycle.settings import RegressSettings, require
@@ -39,7 +39,8 @@ class StudentOptions:
     start: Literal["teacher", "weights"] = "teacher"
     """First weights: the teacher's without the mask channel (if it sees the video), or those of `weights`."""
     traced_frame_in_clip: Literal["none", "labelled", "all"] = "none"
-    """Clips whose grid must contain a traced frame; `all` is the public code's and reads unlabelled tracings."""
+    """Clips whose grid must contain a traced frame; `all` (validation clips too) is the public code's and reads
+    unlabelled tracings."""
 
     def __post_init__(self) -> None:
         require(self.unlabelled_batch > 0, "option.unlabelled_batch must be above 0.")
@@ -77,7 +78,8 @@ class Student(SupervisedRegression):
             spec.takes_video or options.start == "weights",
             "The teacher named does not see the video, so the student cannot start as it; use --option.start weights.",
         )
-        for key in ("size", "frames", "period"):
+        alike = ("network", "widths") if options.start == "teacher" else ()
+        for key in ("size", "frames", "period", *alike):
             require(
                 getattr(spec, key) == getattr(settings, key),
                 f"{key} is {getattr(settings, key)} here and {getattr(spec, key)} for the teacher; they must agree.",
@@ -106,6 +108,12 @@ class Student(SupervisedRegression):
     def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
         network, [labelled] = super().step_examples()
         return network, [labelled, (labelled[0], self.options.unlabelled_batch)]
+
+    def validation(self) -> Validation:
+        if self.options.traced_frame_in_clip != "all":
+            return super().validation()
+        sampler = self.sampler(masks=False, pad=0, traced_frame=True)
+        return replace(super().validation(), stream=Stream(sampler, "validation", self.settings.batch))
 
     def streams(self) -> dict[str, Stream]:
         o = self.options

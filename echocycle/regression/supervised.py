@@ -3,7 +3,9 @@
 Ouyang et al., Nature 580 (2020); the rows "Ouyang et al." and "Video Only" of the paper's Tables I, II, IV, IX
 and A1.
 
-Where we depart from the paper: nothing by default. 45 epochs in the `paper` preset, as its implementation has.
+Where we depart from the paper: frames are kept grey and given three times; `prepare.color true` keeps the RGB of
+EchoNet-Dynamic's files, which differs by a colour cast in a few. 45 epochs in the `paper` preset, as its implementation
+has.
 """
 
 from dataclasses import dataclass

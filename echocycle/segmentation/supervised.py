@@ -4,8 +4,9 @@ Ouyang et al., Nature 580 (2020); the rows "Supervised" and "Video+Seg." of the 
 20 labelled videos give 20 ED and 20 ES frames, each a forward pass of its own, so that batch normalisation sees
 them apart.
 
-Where we depart from the paper: nothing by default. Ours are `augment spatial`, for few labels and random weights,
-and `augment strong` with `standardise`, for images of a machine that training never saw.
+Where we depart from the paper: frames are kept grey and given three times (`prepare.color true` keeps RGB). Ours are
+`augment spatial`, for few labels and random weights, and `augment strong` with `standardise`, for images of a machine
+that training never saw.
 """
 
 from dataclasses import dataclass

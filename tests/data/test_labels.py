@@ -95,6 +95,21 @@ def test_seed_0_gives_the_authors_subset() -> None:
     assert names(store, tracing.unlabelled) == set(shuffled[700:720])
 
 
+def test_an_unreadable_video_moves_nobody() -> None:
+    """The shuffle is of the list; whoever is not in the store is passed over."""
+    store = videos()
+    whole = draw_budget(store, LabelSettings("all"), needs="ef")
+    shuffled = np.arange(100)
+    np.random.RandomState(0).shuffle(shuffled)
+    lost = [int(shuffled[3]), int(shuffled[70])]
+    rest = ListOnly(store.index.drop(index=lost).reset_index(drop=True))
+    for count in (3, 20, 98):
+        found = names(rest, draw_budget(rest, LabelSettings(str(count)), needs="ef").labelled)
+        left = [f"T{rank:03d}" for rank in shuffled if rank not in lost]
+        assert found == set(left[:count])
+    assert len(whole.labelled) == 100
+
+
 def test_counts_fractions_and_all() -> None:
     store = videos(100, 20)
 

@@ -23,7 +23,9 @@ from echocycle.files import read_json, write_json
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[list[int], dict[str, Any]]]:
     """A chain whose jobs only take time on a clock of its own: `seconds` for each seed."""
 
-    def go(minutes: float, seconds: list[float], **arguments: Any) -> tuple[list[int], dict[str, Any]]:
+    def go(
+        minutes: float, seconds: list[float], write_page: Callable[..., None] = lambda *_: None, **arguments: Any
+    ) -> tuple[list[int], dict[str, Any]]:
         now = [0.0]
         begun: list[int] = []
 
@@ -42,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[
         monkeypatch.setattr(chains, "time", SimpleNamespace(monotonic=lambda: now[0]))
         monkeypatch.setattr(chains, "work", work)
         monkeypatch.setattr(chains, "open_store", lambda *_: store)
-        monkeypatch.setattr(chains, "write_page", lambda *_: None)
+        monkeypatch.setattr(chains, "write_page", write_page)
         chains.chain(tmp_path / "out", tmp_path, chains.smoke_preset(), minutes=minutes, **arguments)
         return begun, read_json(tmp_path / "out" / "chain.json")
 
@@ -87,7 +89,7 @@ def test_the_phantom_is_not_smaller_than_promised() -> None:
         chains.chain_preset(None, 900, smoke=False)
 
 
-def left_by(folder: Path, seed: int, shift: float, store: str = "abc") -> Path:
+def left_by(folder: Path, seed: int, shift: float, store: str = "abc", **more: Any) -> Path:
     """Results of one seed of two rows."""
     rows = [
         {
@@ -106,7 +108,7 @@ def left_by(folder: Path, seed: int, shift: float, store: str = "abc") -> Path:
         "budgets": [{**budget, "reads_unlabelled_annotation": False}], "date": f"2026-01-0{seed + 1}",
         "made_with": {"versions": {"torch": "2.11"}, "machine": "one GPU", "command": f"gpu {seed}"},
         "data": {"id": store, "phantom_version": 2}, "preset": "phantom", "minutes": 5.0,
-        "trained_on": ["one GPU"], "failed": {}, "blocked": {}, "left": [],
+        "trained_on": ["one GPU"], "failed": {}, "blocked": {}, "left": [], **more,
     }  # fmt: skip
     write_json(folder / "table-1.json", about)
     write_json(folder / "chain.json", {"seeds": [seed]})
@@ -128,8 +130,21 @@ def test_what_several_chains_left_becomes_one_table(tmp_path: Path) -> None:
         merge_results([one, left_by(tmp_path / "c", 0, 2.0)], tmp_path / "out")
     with pytest.raises(EchocycleError, match="different data"):
         merge_results([one, left_by(tmp_path / "d", 2, 0.0, store="other")], tmp_path / "out")
+    with pytest.raises(EchocycleError, match="different weights"):
+        merge_results(
+            [left_by(tmp_path / f"w{n}", n, 0.0, weights=[kind]) for n, kind in enumerate(("none", "shapes"))],
+            tmp_path / "out",
+        )
     with pytest.raises(EchocycleError, match="no results"):
         merge_results([tmp_path], tmp_path / "out")
+
+
+def test_what_another_chain_did_is_not_missing(tmp_path: Path) -> None:
+    one = left_by(tmp_path / "a", 0, 0.0, left=["regress b", "regress c"], failed={"regress d": "it broke"})
+    two = left_by(tmp_path / "b", 1, 0.0, done=["regress c", "regress d"])
+    merge_results([one, two], tmp_path / "out")
+    found = read_json(tmp_path / "out" / "table-1.json")
+    assert (found["left"], found["failed"]) == (["regress b"], {})
 
 
 def test_results_can_be_packed(tmp_path: Path) -> None:
@@ -146,3 +161,51 @@ def test_results_can_be_packed(tmp_path: Path) -> None:
     assert "1 seed" in page.read_text()
     with packed(tmp_path / "nothing", wanted=True):
         pass
+    before = (out / "results.tar.gz").read_bytes()
+    with packed(out, wanted=True):  # nothing new: what was packed stays
+        (out / "folder").mkdir()
+    assert (out / "results.tar.gz").read_bytes() == before
+    with packed(out, wanted=True):
+        (out / "new.json").write_text("{}")
+    with tarfile.open(out / "results.tar.gz") as archive:
+        assert archive.getnames() == ["new.json"]
+    assert (out / "folder").is_dir()
+
+
+def test_a_full_disk_ends_the_seeds_and_not_the_results(
+    run: Callable[..., tuple[list[int], dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def check_disk(needed: int, folder: Path) -> None:
+        asked.append(needed)
+        if len(asked) in full:
+            raise EchocycleError("The disk is full.")
+
+    monkeypatch.setattr(chains, "check_disk", check_disk)
+    full = {3}
+    begun, told = run(10, [100.0] * 9)
+    assert begun == told["seeds"] == [0, 1]
+    full, asked[:] = {1}, []
+    with pytest.raises(EchocycleError, match="full"):
+        run(10, [100.0] * 9)
+
+
+def test_fractions_are_spelled_as_printed(
+    run: Callable[..., tuple[list[int], dict[str, Any]]],
+) -> None:
+    """Else the paper's numbers would not stand beside ours; and with all labels some tables have no row."""
+    pages = {}
+
+    def note(experiment: Any, planned: Plan, *_: Any) -> None:
+        pages[experiment.name] = {cell.fraction for cell in planned.cells}
+
+    for fraction, expected in (
+        ("1/8", {"table-4": {"4/32"}, "own-row": {"1/8"}, "table-1": {"1/8"}}),
+        ("All", {"table-4": {"All"}, "table-1": {"All"}}),
+    ):
+        pages.clear()
+        run(1.5, [40.0], seeds=[0], fraction=fraction, write_page=note)
+        assert pages == expected
+    with pytest.raises(EchocycleError, match="all labels"):
+        run(1.5, [40.0], seeds=[0], fraction="All", names=["own-row"])

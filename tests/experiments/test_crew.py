@@ -1,6 +1,7 @@
 """Jobs in processes of their own and through submitit: side by side, in order, one failure or death alone."""
 
 import os
+import shutil
 import signal
 import time
 from functools import partial
@@ -124,6 +125,9 @@ def test_the_crew_is_chosen(tmp_path: Path) -> None:
         choose_crew(0, (), tmp_path)
     with pytest.raises(EchocycleError, match=r"NAME=VALUE.*'partition'"):
         choose_crew(1, ("partition",), tmp_path)
+    if shutil.which("srun") is None:
+        with pytest.raises(EchocycleError, match="no slurm here"):
+            choose_crew(1, ("timeout_min=5",), tmp_path)
 
 
 def test_one_process_does_the_same(planned: Plan, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,51 @@ def test_a_failed_user_does_not_keep_masks(planned: Plan, tmp_path: Path) -> Non
     fake = Fake(tmp_path, fails="regress student")
     fake.work(planned)
     assert fake.events.count("delete supervised") == fake.events.count("delete css") == 1
+
+
+def test_masks_for_nobody_are_not_made(tmp_path: Path) -> None:
+    """The start of all networks fails: no masks are made for them, and none that were being made then stay."""
+    rows = (Row("f_m", teacher(SUPERVISED)), Row("f_m css", teacher(CSS)))
+    phantom = plan(rows, preset("phantom"), tmp_path / "s", "id", tmp_path / "runs", fractions=["1/8"], seeds=[0])
+    fake = Fake(tmp_path, fails="regress shapes")
+    outcome = fake.work(phantom)
+    assert fake.events[:3] == ["segment supervised", "mask supervised", "regress shapes"]
+    assert "mask css" not in fake.events
+    assert list(fake.folder.glob("mask *")) == []
+    assert len(outcome.blocked) == 4
+
+    class Waits:
+        """Two places: what is begun first is done when the other is."""
+
+        places, pause = 2, 0.0
+
+        def __init__(self) -> None:
+            self.tasks: list[Later] = []
+
+        def begin(self, perform: Any, job: Job, log: Path, seconds: float | None) -> Any:
+            self.tasks.append(Later(self, perform, job))
+            return self.tasks[-1]
+
+    class Later:
+        def __init__(self, crew: Waits, perform: Any, job: Job) -> None:
+            self.crew, self.perform, self.job, self.asked = crew, perform, job, 0
+
+        def done(self) -> bool:
+            self.asked += 1
+            return self.asked > (6 if self.job.stage == "mask" else 1)
+
+        def result(self) -> None:
+            self.perform(self.job)
+
+        def cancel(self) -> None:
+            raise AssertionError
+
+    fake = Fake(tmp_path / "two", fails="regress shapes")
+    fake.folder.mkdir()
+    work(phantom, tmp_path / "jobs", crew=Waits(), perform=fake.perform, is_done=fake.is_done, remove=fake.remove)
+    assert fake.events.index("regress shapes") < fake.events.index("mask supervised")
+    assert fake.events[fake.events.index("mask supervised") + 1] == "delete supervised"
+    assert list(fake.folder.glob("mask *")) == []
 
 
 def test_the_time_given_is_kept(planned: Plan, tmp_path: Path) -> None:

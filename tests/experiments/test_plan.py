@@ -1,5 +1,6 @@
 """Plans: what is shared is one job, what differs is two, and every row of the paper's tables has its place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,38 @@ def test_a_start_that_does_not_come_with_the_package_is_made_once() -> None:
     (full,) = [job for job in planned(rows[:1], name="phantom").jobs.values() if job.method == "shapes"]
     assert isinstance(full.settings, RegressSettings)
     assert (full.settings.widths, full.settings.size) == ((64, 128, 256, 512), 112)
+
+
+def test_all_labels_are_all() -> None:
+    """The paper's pool of 7360 belongs to its fractions; with all labels it has 7465."""
+    row = Row("video", Regressor("supervised"), all_labels=True)
+    pools = {
+        fraction: {
+            job.settings.labels.pool
+            for job in planned((row,), (fraction,), name="paper").jobs.values()
+            if isinstance(job.settings, RegressSettings)
+        }
+        for fraction in ("1/8", "All")
+    }
+    assert pools == {"1/8": {"7360"}, "All": {"all"}}
+
+
+def test_a_start_is_not_asked_to_begin_from_itself() -> None:
+    chosen = preset("paper")
+    shapes = replace(chosen, regress={name: replace(each, weights="shapes") for name, each in chosen.regress.items()})
+    rows = (Row("video", Regressor("supervised")),)
+    found = plan(rows, shapes, Path("store"), "id", Path("runs"), fractions=["1/8"], seeds=[0])
+    (start,) = [job for job in found.jobs.values() if job.method == "shapes"]
+    assert isinstance(start.settings, RegressSettings)
+    assert start.settings.weights == "none"
+
+
+@pytest.mark.parametrize("name", ["own-parts", "precision"])
+@pytest.mark.parametrize("chosen", ["tiny", "paper", "phantom"])
+def test_what_a_study_compares_differs(name: str, chosen: str) -> None:
+    rows = EXPERIMENTS[name].rows
+    cells = planned(rows, name=chosen).cells
+    assert len({cell.runs for cell in cells}) == len(rows)
 
 
 def test_masks_are_needed_in_use_only_by_networks_that_see_them() -> None:

@@ -10,7 +10,7 @@ from chain import copied
 from echocycle import settings, stages
 from echocycle.cli import main
 from echocycle.data.store import Store
-from echocycle.errors import Finding
+from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import run
 from echocycle.experiments.chain import smoke_preset
 from echocycle.experiments.results import render
@@ -75,6 +75,17 @@ def test_a_failed_row_is_told_and_the_others_are_in_the_table(store: Store, tmp_
     assert "Not in the table" in page
     assert "not tried, since" in page
     assert "| Ouyang et al. [6] | 1/2 |" in page
+
+
+def test_what_every_table_needs_is_asked_before(store: Store, tmp_path: Path) -> None:
+    """Test videos; and one fraction in two spellings is one."""
+    chosen = smoke_preset()
+    without = replace(chosen, evaluate=replace(chosen.evaluate, splits=("val",)))
+    with pytest.raises(EchocycleError, match=r"evaluate\.splits.*`test`"):
+        stages.experiment("table-4", without, store=store.path, out=tmp_path)
+    twice = {"store": store.path, "fractions": ["1/8", "4/32"], "only": ["supervised"], "dry_run": True}
+    assert stages.experiment("table-4", chosen, out=tmp_path, **twice) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from echocycle import regression, segmentation
-from echocycle.bundle import Part
+from echocycle.bundle import Bundle, Part, RegressorSpec, save_bundle
 from echocycle.data.clips import ClipBatch, StepData, Stream, ViewSampler
 from echocycle.data.shapes import ShapeSampler
 from echocycle.errors import EchocycleError
@@ -197,6 +197,25 @@ def test_weights_of_a_file(tmp_path: Path) -> None:
     assert torch.equal(student.fc.bias, bias)
     with pytest.raises(EchocycleError, match=r"do not fit.*widths"):
         load_regressor_weights(Regressor("r3d_18", (8, 8, 8, 8)), "r3d_18", str(tmp_path / "teacher.pt"))
+
+
+def test_a_checkpoint_gives_its_own_ef_at_any_scale(tmp_path: Path) -> None:
+    """An EF checkpoint's last layer says percent; a bundle's says units of the `target_scale` in its settings."""
+    torch.manual_seed(0)
+    widths = (4, 8, 8, 8)
+    plain = Regressor(widths=widths)
+    plain.set_bias(55.6)
+    torch.save(plain.state_dict(), tmp_path / "ef.pt")
+    spec = RegressorSpec("r2plus1d_18", widths, 3, 5.0, 56, 4, 2, (30.0,), (40.0,), False)
+    ours = spec.build_one()
+    ours.set_bias(44.4)
+    save_bundle(Bundle(regressor=Part(spec, ours)), tmp_path / "model")
+    features = torch.randn(3, widths[-1])
+    for file, given in ((tmp_path / "ef.pt", plain), (tmp_path / "model" / "regressor.safetensors", ours)):
+        for scale in (1.0, 12.4):
+            network = Regressor(widths=widths, target_scale=scale)
+            assert "fc" in load_regressor_weights(network, "r2plus1d_18", str(file))
+            torch.testing.assert_close(network.answer(features), given.answer(features))
 
 
 def test_weights_of_a_backbone_or_a_whole_segmenter(tmp_path: Path) -> None:

@@ -191,6 +191,19 @@ def test_discs_of_nothing_are_refused(store: Store) -> None:
         committee(Empty(store, budget), discs=True)
 
 
+def test_a_member_without_any_answer_has_no_vote(store: Store) -> None:
+    class Silent(TrainingData):
+        def masks(self, video: int, frames: np.ndarray) -> np.ndarray:
+            silent = video in self.videos("validation")
+            return np.zeros((len(frames), 112, 112), np.uint8) if silent else super().masks(video, frames)
+
+    budget = draw_budget(store, LabelSettings("4", validation="4"), needs="ef")
+    silent = Silent(store, budget, store.masks("truth"))
+    with pytest.raises(EchocycleError, match=r"no answer.*--option\.votes equal"):
+        committee(silent, part("teacher", 50.0), discs=True)
+    assert torch.isfinite(committee(silent, part("teacher", 50.0), discs=True, votes="equal").answers).all()
+
+
 # ------------------------------------------------------------------------------------------------- a step
 
 

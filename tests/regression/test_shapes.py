@@ -157,6 +157,19 @@ def test_others_begin_from_a_run(store: Store, data: TrainingData, tmp_path: Pat
     assert torch.equal(made("teacher", data, settings).regressor.first_weight[:, :3], start.first_weight)
 
 
+def test_a_run_goes_on_where_its_start_was_moved(store: Store, tmp_path: Path) -> None:
+    """What a run is does not depend on the folder that its first weights lay in."""
+    start = trained(store.path, tmp_path / "start", "shapes")
+    first = trained(store.path, tmp_path / "run", "supervised", {"start": start}, weights="shapes")
+    info = read_json(first / "run.json")
+    assert info["settings"]["weights"] == "shapes"
+    assert info["weights"] == sha256(start / "model" / "regressor.safetensors")
+    before = (first / "losses.csv").read_bytes()
+    moved = start.rename(tmp_path / "moved")
+    trained(store.path, first, "supervised", {"start": moved}, weights="shapes")
+    assert (first / "losses.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize("network", SHIPPED)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_the_weights_that_come_with_the_package(network: str, channels: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import formulas
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -199,6 +200,28 @@ def test_labels_of_unlabelled_clips_are_not_even_in_the_batch(batches: dict[str,
         whole = torch.from_numpy(data.frames(video).copy())
         start = next(s for s in range(len(whole)) if torch.equal(whole[s], frames[0]))
         assert any(frame in range(start, start + 7, 2) for frame in data.traced_frames(video))
+
+
+@pytest.mark.parametrize("how", ["none", "all"])
+def test_the_public_codes_validation_clips_have_a_traced_frame(data: TrainingData, how: str) -> None:
+    sampler: Any = made(traced_frame_in_clip=how).validation().stream.sampler
+    video = int(data.videos("validation")[0])
+    seen = [sampler.draw(data, video, np.random.default_rng(seed)).video for seed in range(12)]
+    whole = data.frames(video)
+    starts = [next(s for s in range(len(whole)) if np.array_equal(whole[s], clip[0])) for clip in seen]
+    traced = [any(frame in range(start, start + 7, 2) for frame in data.traced_frames(video)) for start in starts]
+    assert all(traced) == (how == "all")
+
+
+def test_it_starts_as_a_teacher_of_another_scale(data: TrainingData) -> None:
+    """What the last layer says is EF in units of `target_scale`."""
+    teacher = trained_teacher()
+    settings = replace(SMALL, target_scale=5.0)
+    student = Student(settings, StudentOptions(), replace(GREY, teachers=(teacher,)))
+    student.prepare_start(data)
+    features = torch.randn(3, SMALL.widths[-1])
+    network: Any = teacher.network
+    torch.testing.assert_close(student.regressor.answer(features), network.answer(features))
 
 
 def test_a_student_needs_a_fitting_teacher() -> None:
