@@ -40,7 +40,8 @@ app = App(
     name="echocycle",
     help="Left-ventricular ejection fraction from echocardiogram video when few videos are labelled.\n\n"
     "Research software, not a medical device.\n\n"
-    "Every command takes `--preset paper|phantom|tiny` and `--config FILE` (YAML, JSON or TOML).",
+    "The stages, `train` and `experiment` take `--preset paper|phantom|tiny` and `--config FILE` (YAML, JSON or TOML "
+    "with a section for each stage, such as `segment: {batch: 10, loop: {steps: 200}}`).",
     version=__version__,
     version_flags=["--version"],
     help_format="markdown",
@@ -82,7 +83,7 @@ def prepare(path: Path, store: Path, *, settings: Annotated[PrepareSettings, Fla
     """Read every video of a folder once and write the frame store.
 
     Args:
-        path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/, or a CAMUS folder.
         store: Folder to write; it exists only when it is whole.
     """
     from echocycle import stages
@@ -151,7 +152,7 @@ def evaluate(
     Args:
         run: A finished run.
         store: The frame store, if it has moved.
-        external: Another frame store to be tried on; its results go into RUN/external-<its id>.
+        external: Another frame store to be tried on; its results go into RUN/external-ID, ID being that store's.
     """
     from echocycle import stages
 
@@ -239,7 +240,8 @@ def train(
     """All stages on an own folder: store, segmenter, masks, teacher, student, evaluation, report. Resumable.
 
     Every training video with a label counts as labelled, every other as unlabelled; `--set
-    segment.labels.labelled=1/8 --set regress.labels.labelled=1/8` takes fewer.
+    segment.labels.labelled=1/8 --set regress.labels.labelled=1/8` takes fewer. Where all are labelled there is no
+    student, and the teacher is the model; where none is traced, a video-only network.
 
     Args:
         path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
@@ -350,6 +352,10 @@ def _take(tokens: list[str], option: str) -> str | None:
     return None
 
 
+STAGES = {"phantom", "prepare", "segment", "mask", "regress", "evaluate"}
+"""Commands that have a section in a settings file."""
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     """A settings file: YAML, JSON or TOML, with a section for each command."""
     try:
@@ -371,10 +377,9 @@ def _read_config(path: Path) -> dict[str, Any]:
             values = yaml.safe_load(text)
     except Exception as error:
         raise EchocycleError(f"The settings file {path} is not readable: {error}") from None
-    sections = {"phantom", "prepare", "segment", "mask", "regress", "evaluate"}
-    if not isinstance(values, dict) or not set(values) <= sections:
-        wrong = ", ".join(sorted(map(str, set(values) - sections))) if isinstance(values, dict) else "no sections"
-        raise EchocycleError(f"{path} has {wrong}; it takes the sections {', '.join(sorted(sections))}.")
+    if not isinstance(values, dict) or not set(values) <= STAGES:
+        wrong = ", ".join(sorted(map(str, set(values) - STAGES))) if isinstance(values, dict) else "no sections"
+        raise EchocycleError(f"{path} has {wrong}; it takes the sections {', '.join(sorted(STAGES))}.")
     for name, section in values.items():
         if not isinstance(section, dict):
             raise EchocycleError(f"{path}: the section {name} is {section!r}; it takes named settings.")
@@ -418,6 +423,10 @@ def _refuse_unknown_variables(command: str) -> None:
                 f"No command reads the environment variable {variable}. They are called ECHOCYCLE_COMMAND_SETTING, "
                 f"such as ECHOCYCLE_SEGMENT_BATCH, and begin with {known}."
             )
+        if command in ("train", "experiment") and commands[prefix] in STAGES:
+            setting = variable.removeprefix(prefix).lower()
+            told = f"`{command}` does not read {variable}; use --set {commands[prefix]}.{setting}=VALUE."
+            console.print(told, soft_wrap=True)
         if commands[prefix] != command or variable.startswith(f"{prefix}OPTION_"):
             continue
         settings = app[command].assemble_argument_collection(parse_docstring=False)

@@ -67,8 +67,11 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
         out: folder for the runs, the report and, unless `store` is given, the frame store.
 
     Returns:
-        The bundle's folder: the student with its segmenter; without tracings a video-only network.
+        The bundle's folder: the student with its segmenter; the teacher where every training video is labelled, so
+        that a student has nothing to learn; without tracings a video-only network.
     """
+    from echocycle.data.labels import draw_budget
+
     out = Path(out)
     clock = _Clock(out / "seconds.json")
     with clock.stage("prepare"):
@@ -77,6 +80,10 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
     splits = tuple(split for split in ("val", "test") if (made.index["split"] == split).any())
     evaluation = replace(chosen.evaluate, splits=splits)
     runs = out / "runs"
+    # what cannot be trained is said before anything is
+    budget = draw_budget(made, chosen.regression("student").labels, needs="ef")
+    if traced.any():
+        draw_budget(made, chosen.segment.labels, needs="tracing")
     start = _start(chosen, made.path, runs / "shapes", clock)
     if not traced.any():
         console.print(
@@ -92,16 +99,24 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
             stages.mask(made.path, runs / "css", replace(chosen.mask, splits=("train", *splits)))
         with clock.stage("teacher"):
             stages.regress(made.path, runs / "teacher", chosen.regression("teacher"), masks=runs / "css", start=start)
-        with clock.stage("student"):
-            stages.regress(
-                made.path,
-                runs / "student",
-                chosen.regression("student"),
-                masks=runs / "css",
-                teacher=runs / "teacher",
-                start=start,
+        order = ["css", "teacher"]
+        if budget.unlabelled:
+            with clock.stage("student"):
+                stages.regress(
+                    made.path,
+                    runs / "student",
+                    chosen.regression("student"),
+                    masks=runs / "css",
+                    teacher=runs / "teacher",
+                    start=start,
+                )
+            order.append("student")
+        else:
+            console.print(
+                "Every training video is labelled, so a student has nothing to learn from its teacher: the teacher, "
+                "which sees video and masks, is the model. Fewer labels: `--set segment.labels.labelled=1/8 --set "
+                "regress.labels.labelled=1/8`."
             )
-        order = ["css", "teacher", "student"]
     with clock.stage("evaluate"):
         for name in order:
             stages.evaluate(runs / name, evaluation, store=made.path)

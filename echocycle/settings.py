@@ -266,6 +266,8 @@ class PrepareSettings:
     """`area`: the larger mask is ED; `code`: the last listed frame is ED."""
     damaged: Literal["leave-out", "cut"] = "leave-out"
     """A damaged video is left out and reported, or kept up to the damage."""
+    assign_splits: tuple[float, float, float] | None = None
+    """Shares of train, val and test, such as 0.75 0.125 0.125, drawn from the names where no split is listed."""
 
 
 # ---------------------------------------------------------------------------------------------- presets

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A whole chain in one call on a machine that is lent for minutes: draws a phantom, trains the rows of Tables I and IV
+# A whole chain in one call, for a GPU that is there for minutes: draws a phantom, trains the rows of Tables I and IV
 # and our own with full-size networks, as many seeds as fit, and leaves tables, predictions, curves and JSON in OUT.
 #
 #   scripts/gpu.sh --minutes N OUT [--smoke] [--steps N] [--videos N] [--fraction 1/8] [--work DIR]

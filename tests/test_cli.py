@@ -404,6 +404,17 @@ def test_exit_codes_reach_the_shell(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, cli.__version__)
 
 
+def test_what_an_experiment_does_not_read_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It runs several stages, whose variables are those of their own commands."""
+    monkeypatch.setenv("ECHOCYCLE_SEGMENT_BATCH", "3")
+    assert main(["experiment"]) == 0
+    assert "does not read ECHOCYCLE_SEGMENT_BATCH; use --set segment.batch=" in capsys.readouterr().err.replace(
+        "\n", " "
+    )
+
+
 @pytest.mark.parametrize(
     ("variable", "message"),
     [

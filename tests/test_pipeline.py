@@ -240,6 +240,29 @@ def test_train_on_an_own_folder(phantom_folder: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.slow
+def test_train_on_labels_alone_ends_with_the_teacher(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is unlabelled, so there is nothing for a student; what cannot be trained is said before anything is."""
+    folder = own_folder(phantom_folder, tmp_path / "own", tracings=True, splits={"TEST": "TRAIN"})
+    table = pd.read_csv(folder / "FileList.csv", dtype=str)
+    (table[table["EF"].notna()]).to_csv(folder / "FileList.csv", index=False)
+    out, settings = tmp_path / "out", TRAIN.replace("labels.labelled=4", "labels.labelled=all")
+    assert command(f"train {folder} --out={out} {settings}") == 0
+    told = capsys.readouterr()
+    assert "Every training video is labelled" in " ".join(told.err.split())
+    assert {path.name for path in (out / "runs").iterdir()} >= {"css", "teacher"}
+    assert not (out / "runs" / "student").exists()
+    clip = next((folder / "Videos").glob("*.avi"))
+    assert command(f"predict {clip} -o {tmp_path}/found -m {out}/runs/teacher") == 0
+    table["Split"] = "TRAIN"
+    table.to_csv(folder / "FileList.csv", index=False)
+    assert command(f"train {folder} --out={tmp_path / 'none'} {settings}") == 2
+    assert "VAL" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "runs").exists()
+
+
+@pytest.mark.slow
 def test_train_without_tracings_is_video_only_and_says_so(
     phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -435,7 +435,8 @@ def _splits(
     if "split" not in table and settings.assign_splits is None:
         raise EchocycleError(
             f"{path} has no column Split. Write train, val or test for each video, all videos of a patient "
-            "alike, or set assign_splits, for example to 0.75, 0.125, 0.125, and it is drawn from the names."
+            "alike, or have it drawn from the names: --assign-splits 0.75 0.125 0.125 (`prepare`), or --set "
+            "prepare.assign_splits=0.75,0.125,0.125 (`train`)."
         )
     written = table["split"] if "split" in table else pd.Series("", index=table.index)
     splits = written.str.casefold().map(SPLIT_NAMES).fillna(written)

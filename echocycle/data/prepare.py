@@ -99,7 +99,9 @@ def open_source(root: Path, settings: PrepareSettings) -> Source:
 
 def echonet_settings(settings: PrepareSettings) -> EchonetSettings:
     """The reader's part of the settings."""
-    return EchonetSettings(settings.multi_trace, settings.round_vertices, settings.ed_es_naming)
+    return EchonetSettings(
+        settings.multi_trace, settings.round_vertices, settings.ed_es_naming, assign_splits=settings.assign_splits
+    )
 
 
 def prepare_store(
@@ -120,11 +122,8 @@ def prepare_store(
         EchocycleError: the folder is not in EchoNet's layout, or `store` holds something else.
     """
     opened, store = open_source(Path(source), settings), Path(store)
-    job = {
-        "format": FORMAT,
-        "listing": opened.digest,
-        "settings": {key: value for key, value in asdict(settings).items() if key != "workers"},
-    }
+    said = {key: value for key, value in asdict(settings).items() if key != "workers" and value is not None}
+    job = {"format": FORMAT, "listing": opened.digest, "settings": said}
     if store.exists():
         return _reopen(store, job)
     partial = store.with_name(store.name + ".partial")

@@ -1,4 +1,4 @@
-"""A whole chain in one call, for a machine that is lent for minutes: phantom, store, experiments, tables.
+"""A whole chain in one call, for a machine that is there for minutes: phantom, store, experiments, tables.
 
     python -m echocycle.experiments chain --minutes 60 OUT
 

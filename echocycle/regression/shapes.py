@@ -6,7 +6,7 @@ that come with this package and were made by
 
     echocycle regress STORE RUN --preset tiny --method shapes --network r2plus1d_18
 
-For other networks the commands of several stages (`experiment`, `train`, `demo`) make them first. From random weights
+For other networks the commands of several stages (`experiment`, `train`) make them first. From random weights
 a small network sits for thousands of clips at the mean EF before it sees that something moves.
 
 Where we depart from the paper: its networks start from Kinetics-400, which for small networks does not exist.

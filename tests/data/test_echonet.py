@@ -191,7 +191,7 @@ def own_list(root, text, names):
 def test_missing_split_is_refused_or_drawn_from_the_name(tmp_path):
     names = [f"v{number}" for number in range(400)]
     root = own_list(tmp_path / "a", "FileName,EF\n" + "".join(f"{name},50\n" for name in names), names)
-    with pytest.raises(EchocycleError, match=r"no column Split.*assign_splits"):
+    with pytest.raises(EchocycleError, match=r"no column Split.*--assign-splits"):
         read_echonet(root)
 
     settings = EchonetSettings(assign_splits=(0.75, 0.125, 0.125))
