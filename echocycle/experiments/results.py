@@ -35,7 +35,7 @@ from echocycle.evaluation.metrics import (
     unpaired_t,
 )
 from echocycle.evaluation.tables import per_video
-from echocycle.experiments.plan import Cell, Experiment
+from echocycle.experiments.plan import Cell, Experiment, fraction_value
 from echocycle.files import read_json, replacing, write_json, write_text
 
 CELL = ["row", "column", "label_fraction"]
@@ -360,7 +360,7 @@ def _merge_one(name: str, folders: list[Path], out: Path) -> Path:
             unique = [*CELL, "seed", "split", "video", "protocol" if kind == "predictions" else "phase"]
             if whole.duplicated(unique).any():
                 raise EchocycleError(f"Two folders hold different results of one training of {name}; leave one out.")
-            _write_gzip(out / f"{name}.{kind}.csv.gz", whole)
+            _write_gzip(out / f"{name}.{kind}.csv.gz", _in_order(whole))
     budgets = {tuple(each[part] for part in CELL): each for about in abouts for each in about["budgets"]}
     made = [about["made_with"] for about in abouts]
     done = list(dict.fromkeys(job for about in abouts for job in about.get("done", [])))
@@ -382,6 +382,13 @@ def _merge_one(name: str, folders: list[Path], out: Path) -> Path:
     }
     write_json(out / f"{name}.json", merged)
     return render(out, name)
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order in which they first come, the fractions of each ascending, as one experiment has them."""
+    place = {row: number for number, row in enumerate(dict.fromkeys(table["row"]))}
+    keys = pd.DataFrame({"row": table["row"].map(place), "fraction": table["label_fraction"].map(fraction_value)})
+    return table.loc[keys.sort_values(["row", "fraction"], kind="stable").index].reset_index(drop=True)
 
 
 def _write_gzip(path: Path, table: pd.DataFrame) -> None:

@@ -139,6 +139,21 @@ def test_what_several_chains_left_becomes_one_table(tmp_path: Path) -> None:
         merge_results([tmp_path], tmp_path / "out")
 
 
+def test_merged_fractions_stand_in_order(tmp_path: Path) -> None:
+    folders = []
+    for number, fraction in enumerate(("1/8", "1/16", "1/4")):
+        folder = left_by(tmp_path / str(number), 0, 0.0)
+        file = folder / "table-1.predictions.csv.gz"
+        pd.read_csv(file).assign(label_fraction=fraction, column=f"{fraction} labels").to_csv(file, index=False)
+        folders.append(folder)
+    merge_results(folders, tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out" / "table-1.csv")
+    found = found[found["metric"] == "MAE"]
+    assert list(zip(found["row"], found["label_fraction"], strict=True)) == [
+        (row, fraction) for row in ("Ouyang et al. [6]", "Ours") for fraction in ("1/16", "1/8", "1/4")
+    ]
+
+
 def test_what_another_chain_did_is_not_missing(tmp_path: Path) -> None:
     one = left_by(tmp_path / "a", 0, 0.0, left=["regress b", "regress c"], failed={"regress d": "it broke"})
     two = left_by(tmp_path / "b", 1, 0.0, done=["regress c", "regress d"])
