@@ -240,7 +240,7 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
 def test_a_bundles_own_file_can_be_started_from(tmp_path: Path) -> None:
     part = trained(regressor_part())
     save_bundle(Bundle(regressor=part), tmp_path)
-    fresh = Regressor("r2plus1d_18", WIDTHS)
+    fresh = Regressor("r2plus1d_18", WIDTHS, target_scale=part.spec.target_scale)
     load_regressor_weights(fresh, "r2plus1d_18", str(tmp_path / "regressor.safetensors"))
     for name, value in part.network.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value), name
