@@ -61,9 +61,10 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     if not train.size:
         raise EchocycleError(f"{store.path} has no training videos; `split` in its index.csv must say `train`.")
     ranks = index["authors_rank"].to_numpy()[train]
-    places = np.arange(ranks.max() + 1)
-    np.random.RandomState(settings.seed).shuffle(places)
-    order = train[np.argsort(np.argsort(places)[ranks], kind="stable")]
+    shuffled = np.arange(ranks.max() + 1)
+    np.random.RandomState(settings.seed).shuffle(shuffled)
+    place = np.argsort(shuffled)  # of each rank
+    order = train[np.argsort(place[ranks], kind="stable")]
     annotated = (index["annotation"] != "none").to_numpy()
     order = np.concatenate([order[annotated[order]], order[~annotated[order]]])
 

@@ -249,12 +249,7 @@ class _Users:
 
 def seconds_taken(jobs: dict[str, Job], folder: Path) -> float:
     """Seconds that these jobs took, as `work` noted them in its folder."""
-    file = folder / "seconds.json"
-    return _seconds_of(jobs, read_json(file) if file.exists() else {})
-
-
-def _seconds_of(jobs: dict[str, Job], noted: dict[str, dict[str, float]]) -> float:
-    return sum(noted.get(job.kind, {}).get(name, 0.0) for name, job in jobs.items())
+    return _Clock(folder / "seconds.json", None).total(jobs)
 
 
 class _Clock:
@@ -281,7 +276,7 @@ class _Clock:
 
     def total(self, jobs: dict[str, Job]) -> float:
         """Seconds that these jobs took."""
-        return _seconds_of(jobs, self._seconds)
+        return sum(self._seconds.get(job.kind, {}).get(name, 0.0) for name, job in jobs.items())
 
     def expected(self, job: Job) -> float | None:
         """Seconds that a job will take: the mean of its kind, else of its stage, else unknown."""

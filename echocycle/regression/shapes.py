@@ -46,8 +46,7 @@ def start_to_make(settings: RegressSettings, chosen: Preset) -> RegressSettings 
     """
     if settings.weights != "shapes" or find_shapes(settings.network, settings.widths):
         return None
-    making = replace(chosen.regression("shapes"), network=settings.network, widths=settings.widths)
-    return replace(making, weights="none") if making.weights == "shapes" else making
+    return replace(chosen.regression("shapes"), network=settings.network, widths=settings.widths, weights="none")
 
 
 def place_loss(logits: Tensor, inside: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ code: clip starts are uniform; `traced_frame_in_clip all` reproduces the code, w
 are declared unlabelled, and must be allowed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,7 +20,7 @@ from echocycle.bundle import RegressorSpec
 from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs, StepResult, Validation
+from echocycle.method import Inputs, StepResult
 from echocycle.models.regressor import Regressor, copy_without_mask_channel
 from echocycle.regression.supervised import SupervisedRegression, regression_loss
 from echocycle.settings import RegressSettings, require
@@ -91,7 +91,7 @@ class Student(SupervisedRegression):
         assert isinstance(teacher.network, Regressor)
         self.teacher = teacher.network.requires_grad_(False)
         self.teacher_spec: RegressorSpec = spec
-        self.reads_unlabelled_annotation = options.traced_frame_in_clip == "all"
+        self.reads_unlabelled_annotation = self.validates_on_traced = options.traced_frame_in_clip == "all"
 
     def prepare_start(self, data: TrainingData) -> None:
         if self.options.start == "teacher":
@@ -108,12 +108,6 @@ class Student(SupervisedRegression):
     def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
         network, [labelled] = super().step_examples()
         return network, [labelled, (labelled[0], self.options.unlabelled_batch)]
-
-    def validation(self) -> Validation:
-        if self.options.traced_frame_in_clip != "all":
-            return super().validation()
-        sampler = self.sampler(masks=False, pad=0, traced_frame=True)
-        return replace(super().validation(), stream=Stream(sampler, "validation", self.settings.batch))
 
     def streams(self) -> dict[str, Stream]:
         o = self.options

@@ -42,6 +42,8 @@ class SupervisedRegression(Method):
     channels = 3
     """As in `RegressorSpec`."""
     validation_passes = 1
+    validates_on_traced = False
+    """Whether a validation clip must contain a traced frame."""
 
     def __init__(self, settings: RegressSettings, options: Any, inputs: Inputs, **network: Any):
         """`network`: further settings of the network, as in `RegressorSpec`."""
@@ -98,7 +100,7 @@ class SupervisedRegression(Method):
         return StepResult({"labelled": regression_loss(predicted, batch.ef)}, {})  # type: ignore[arg-type]
 
     def validation(self) -> Validation:
-        sampler = self.sampler(masks=self.spec.takes_masks, pad=0)
+        sampler = self.sampler(masks=self.spec.takes_masks, pad=0, traced_frame=self.validates_on_traced)
         return Validation(Stream(sampler, "validation", self.settings.batch), "mse", self.validation_passes)
 
     def score(self, batch: ClipBatch) -> dict[str, tuple[float, int]]:
