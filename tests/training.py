@@ -12,7 +12,7 @@ from chain import LABELS, copied, loop_settings, regress_settings, segment_setti
 from torch import Tensor, nn
 
 from echocycle import stages
-from echocycle.bundle import load_bundle
+from echocycle.bundle import Part, load_bundle
 from echocycle.data.clips import StepData, passes
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
@@ -143,14 +143,40 @@ def killed_and_resumed(
     return whole
 
 
-def kept_is_validated(run: Path, data: TrainingData) -> None:
-    """The saved model, loaded, gives the very error that it was chosen by."""
+def the_unlabelled_loss_counts(
+    store: Path, folder: Path, name: str, needs: dict[str, Path] | None = None, **option: str
+) -> None:
+    """Without the unlabelled loss every weight ends elsewhere.
+
+    Running statistics would differ at any weight, since they see the unlabelled clips or do not; and so may the best
+    moment, so the only validation is the last step's.
+    """
+    ends = []
+    for weight in ("0", "5"):
+        chosen = {"unlabelled_batch": "2", **option, "weight": weight}
+        loop = loop_settings(steps=4, validate_every=4)
+        run = trained(store, folder / weight / "run", name, needs, option=chosen, loop=loop)
+        ends.append(dict(regressor_of(run).network.named_parameters()))
+    without, with_it = ends
+    same = [each for each, value in without.items() if torch.equal(value, with_it[each])]
+    assert not same, f"learn nothing from it: {same}"
+
+
+def regressor_of(run: Path) -> Part:
+    """The regressor that a run left."""
     part = load_bundle(run).regressor
     assert part is not None
+    return part
+
+
+def kept_is_validated(run: Path, data: TrainingData, *teachers: Path) -> None:
+    """The saved model, loaded, gives the very error that it was chosen by."""
+    part = regressor_of(run)
     settings = from_dict(RegressSettings, read_json(run / "run.json")["settings"])
     kind = METHODS[settings.method]
     options = from_dict(kind.Options, settings.option)
-    inputs = Inputs(part.spec.mean, part.spec.std, part.spec.color)
+    parts = tuple(regressor_of(each) for each in teachers)
+    inputs = Inputs(part.spec.mean, part.spec.std, part.spec.color, parts)
     validation = kind(settings, options, inputs).validation()  # type: ignore[call-arg]
     squares = []
     for seed in range(validation.passes):
@@ -161,11 +187,11 @@ def kept_is_validated(run: Path, data: TrainingData) -> None:
     assert best["mse"] == pytest.approx(sum(squares) / len(squares), rel=1e-5)
 
 
-def paper_size(name: str, network: str = "r2plus1d_18") -> Any:
+def paper_size(name: str, network: str = "r2plus1d_18", *teachers: Part) -> Any:
     """A method with the paper's settings, on tensors without content."""
     settings = replace(preset("paper").regression(name), network=network)
     with torch.device("meta"):
-        return METHODS[name](settings, METHODS[name].Options(), GREY)  # type: ignore[call-arg]
+        return METHODS[name](settings, METHODS[name].Options(), replace(GREY, teachers=teachers))  # type: ignore[call-arg]
 
 
 def count(network: nn.Module) -> int:

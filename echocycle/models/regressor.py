@@ -1,6 +1,7 @@
 """Regression networks: a clip in, ejection fraction out; torchvision's video ResNets with widths as a setting."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,7 +183,7 @@ class Regressor(Folding, VideoResNet):
 
     def answer(self, features: Tensor) -> Tensor:
         """Features (..., dim) -> EF (...), percent."""
-        return self.fc(features)[..., 0] * self.target_scale
+        return unrounded(self.fc, features)[..., 0] * self.target_scale
 
     def dropout_passes(self, clips: Tensor, passes: int, generator: torch.Generator | None = None) -> Tensor:
         """Features of several passes with dropout in any mode, (passes, batch, dim).
@@ -220,6 +221,13 @@ class Regressor(Folding, VideoResNet):
     def set_bias(self, ef: float) -> None:
         """Let the network's first answer be `ef` percent."""
         nn.init.constant_(self.fc.bias, ef / self.target_scale)
+
+
+def unrounded(layer: nn.Module, features: Tensor) -> Tensor:
+    """A last layer in its weights' own precision, also under autocast: in bf16 an EF of 53.1 % would be 53.0 %."""
+    device = features.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        return layer(features.to(next(layer.parameters()).dtype))  # type: ignore[no-any-return]
 
 
 class Ensemble(nn.ModuleList):

@@ -100,9 +100,8 @@ class AdaCon(SupervisedRegression):
         self.ranks.copy_(rank_of_bins(torch.tensor([data.ef(int(video)) for video in videos])))
         self.videos.fill_(len(videos))
 
-    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
-        network, [(clips, batch)] = super().step_examples()
-        return network, [(clips, 2 * batch)]
+    def clips_per_pass(self) -> tuple[int, ...]:
+        return (2 * self.settings.batch,)
 
     def streams(self) -> dict[str, Stream]:
         crops = ViewSampler(self.sampler(masks=False), (0, 0), own_crops=True)

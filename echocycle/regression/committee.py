@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echocycle.bundle import Part, choose_device, choose_precision
 from echocycle.console import track
@@ -124,10 +124,9 @@ class Committee(SupervisedRegression):
         """Row of the store's index, target and trust of each unlabelled video, float32 (videos, 3)."""
 
     def _starts_as(self) -> Regressor:
-        """The first teacher that sees the video, which must be a network like the student."""
-        first = next((part for part in self.teachers if part.spec.takes_video), None)
-        like = self.settings.network, self.settings.widths, 1
-        if first is None or (first.spec.network, first.spec.widths, first.spec.members) != like:
+        """The first teacher that sees the video and is a network like the student."""
+        first = next(filter(self.can_start_as, self.teachers), None)
+        if first is None:
             raise EchocycleError(
                 "No teacher named is a network like the student that sees the video, so the student cannot start as "
                 "one; use --option.start weights."
@@ -214,9 +213,8 @@ class Committee(SupervisedRegression):
         """What the teachers said, from the resume point."""
         self.answers = state
 
-    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
-        network, [labelled] = super().step_examples()
-        return network, [labelled, (labelled[0], self.options.unlabelled_batch)]
+    def clips_per_pass(self) -> tuple[int, ...]:
+        return self.settings.batch, self.options.unlabelled_batch
 
     def streams(self) -> dict[str, Stream]:
         unlabelled = self.sampler(masks=False, labels=False)

@@ -73,9 +73,12 @@ class CrossModel(SupervisedRegression):
         super().prepare_start(data)
         self.initialise(self.second, data)
 
-    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
-        _, [labelled] = super().step_examples()
-        return Ensemble([self.regressor, self.second]), [labelled, (labelled[0], self.options.unlabelled_batch)]
+    @property
+    def trained(self) -> nn.Module:
+        return Ensemble([self.regressor, self.second])
+
+    def clips_per_pass(self) -> tuple[int, ...]:
+        return self.settings.batch, self.options.unlabelled_batch
 
     def streams(self) -> dict[str, Stream]:
         o = self.options

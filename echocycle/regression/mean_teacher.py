@@ -140,10 +140,9 @@ class MeanTeacher(SupervisedRegression):
         self.teacher.eval()
         return self
 
-    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
-        network, [(clips, batch)] = super().step_examples()
-        consistent = self.options.unlabelled_batch + (batch if self.options.labelled_too else 0)
-        return network, [(clips, batch), (clips, consistent)]
+    def clips_per_pass(self) -> tuple[int, ...]:
+        batch = self.settings.batch
+        return batch, self.options.unlabelled_batch + (batch if self.options.labelled_too else 0)
 
     def streams(self) -> dict[str, Stream]:
         o = self.options

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echocycle.bundle import RegressorSpec
 from echocycle.data.clips import ClipBatch, Stream
@@ -75,19 +75,15 @@ class Student(SupervisedRegression):
             "The teacher named takes no masks; name a run of a method that does, such as `teacher`.",
         )
         require(
-            spec.takes_video or options.start == "weights",
-            "The teacher named does not see the video, so the student cannot start as it; use --option.start weights.",
+            options.start == "weights" or self.can_start_as(teacher),
+            f"The teacher named is no network like the student ({settings.network}, widths {settings.widths}) that "
+            "sees the video, so the student cannot start as it; use --option.start weights.",
         )
-        alike = ("network", "widths") if options.start == "teacher" else ()
-        for key in ("size", "frames", "period", *alike):
+        for key in ("size", "frames", "period"):
             require(
                 getattr(spec, key) == getattr(settings, key),
                 f"{key} is {getattr(settings, key)} here and {getattr(spec, key)} for the teacher; they must agree.",
             )
-        require(
-            spec.mean == inputs.mean and spec.std == inputs.std,
-            "The teacher was normalised by other training videos; use the same store, and the same loop.seed.",
-        )
         assert isinstance(teacher.network, Regressor)
         self.teacher = teacher.network.requires_grad_(False)
         self.teacher_spec: RegressorSpec = spec
@@ -105,9 +101,8 @@ class Student(SupervisedRegression):
         self.teacher.eval()
         return self
 
-    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
-        network, [labelled] = super().step_examples()
-        return network, [labelled, (labelled[0], self.options.unlabelled_batch)]
+    def clips_per_pass(self) -> tuple[int, ...]:
+        return self.settings.batch, self.options.unlabelled_batch
 
     def streams(self) -> dict[str, Stream]:
         o = self.options

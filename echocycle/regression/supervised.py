@@ -77,6 +77,11 @@ class SupervisedRegression(Method):
             network.set_bias(data.mean_ef() if bias is None else bias)
         return filled
 
+    def can_start_as(self, teacher: Part) -> bool:
+        """Whether a teacher sees the video and is one network of this one's kind and widths."""
+        spec, s = teacher.spec, self.settings
+        return spec.takes_video and (spec.network, spec.widths, spec.members) == (s.network, s.widths, 1)
+
     def sampler(self, *, masks: bool, labels: bool = True, pad: int | None = None, **more: Any) -> ClipSampler:
         """Clips of this run's length and rate; for training with its crop and augmentation, else `pad` is given."""
         s = self.settings
@@ -87,9 +92,19 @@ class SupervisedRegression(Method):
         """A batch as the network takes it, (batch, channels, time, size, size)."""
         return self.spec.visible(self.preprocess.clips(batch, masks=self.spec.takes_masks, pad=pad))
 
+    @property
+    def trained(self) -> nn.Module:
+        """All that a step trains."""
+        return self.regressor
+
+    def clips_per_pass(self) -> tuple[int, ...]:
+        """Clips of each pass that a step keeps for its backward pass; first the pass that `batch` sets."""
+        return (self.settings.batch,)
+
     def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
         s = self.settings
-        return self.regressor, [(torch.empty(2, self.channels, s.frames, s.size, s.size), s.batch)]
+        clips = torch.empty(2, self.channels, s.frames, s.size, s.size)
+        return self.trained, [(clips, count) for count in self.clips_per_pass()]
 
     def streams(self) -> dict[str, Stream]:
         return {"labelled": Stream(self.sampler(masks=self.spec.takes_masks), "labelled", self.settings.batch)}

@@ -24,7 +24,7 @@ from echocycle.bundle import Part
 from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.method import Inputs, StepResult
-from echocycle.models.regressor import Ensemble
+from echocycle.models.regressor import Ensemble, unrounded
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.settings import RegressSettings, require
 
@@ -75,9 +75,12 @@ class UCVME(SupervisedRegression):
         super().prepare_start(data)
         self.initialise(self.second, data)
 
-    def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
-        _, [labelled] = super().step_examples()
-        return Ensemble([self.regressor, self.second]), [labelled, (labelled[0], self.options.unlabelled_batch)]
+    @property
+    def trained(self) -> nn.Module:
+        return Ensemble([self.regressor, self.second])
+
+    def clips_per_pass(self) -> tuple[int, ...]:
+        return self.settings.batch, self.options.unlabelled_batch
 
     def streams(self) -> dict[str, Stream]:
         unlabelled = self.sampler(masks=False, labels=False)
@@ -110,7 +113,7 @@ class UCVME(SupervisedRegression):
     def read(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """y in the loss's unit and z, (networks, ..., batch), from each network's features (..., batch, dim)."""
         y = [network.answer(x) / self.unit for network, x in zip(self.networks, features, strict=True)]
-        z = [head(x)[..., 0] for head, x in zip(self.log_variances, features, strict=True)]
+        z = [unrounded(head, x)[..., 0] for head, x in zip(self.log_variances, features, strict=True)]
         return torch.stack(y).float(), torch.stack(z).float()
 
     @torch.no_grad()

@@ -218,6 +218,20 @@ def test_a_checkpoint_gives_its_own_ef_at_any_scale(tmp_path: Path) -> None:
             torch.testing.assert_close(network.answer(features), given.answer(features))
 
 
+def test_ef_is_not_rounded_by_bf16() -> None:
+    """In bf16 an EF would be a multiple of 0.25 or 0.5 points; only what comes before the last layer may be in it."""
+    torch.manual_seed(0)
+    network = Regressor(widths=(4, 8, 8, 8), target_scale=10.0)
+    network.set_bias(55.6)
+    features = 0.01 * torch.randn(200, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = network.answer(features.bfloat16())
+    assert found.dtype == torch.float32
+    assert len(found.unique()) > 150
+    plain = network.answer(features)
+    torch.testing.assert_close(found, plain, rtol=0, atol=0.01)
+
+
 def test_weights_of_a_backbone_or_a_whole_segmenter(tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = torchvision.models.resnet50(weights=None).state_dict()

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import formulas
 import numpy as np
@@ -20,8 +20,10 @@ from training import (
     kept_is_validated,
     killed_and_resumed,
     made,
+    paper_size,
     reaches,
     ten_steps,
+    the_unlabelled_loss_counts,
     trained,
 )
 
@@ -34,7 +36,6 @@ from echocycle.evaluation.predictions import THRESHOLD
 from echocycle.evaluation.volumes import ef_by_discs
 from echocycle.files import read_json
 from echocycle.models.regressor import NETWORKS
-from echocycle.regression import METHODS
 from echocycle.regression.committee import (
     Committee,
     CommitteeOptions,
@@ -44,8 +45,7 @@ from echocycle.regression.committee import (
     trust,
 )
 from echocycle.regression.student import Student, StudentOptions
-from echocycle.regression.supervised import SupervisedRegression
-from echocycle.settings import LabelSettings, RegressSettings, preset
+from echocycle.settings import LabelSettings, RegressSettings
 
 CPU = torch.device("cpu")
 
@@ -316,10 +316,7 @@ def test_every_backbone(data: TrainingData, network: str) -> None:
 
 
 def test_at_the_papers_size() -> None:
-    settings = preset("paper").regression("committee")
-    with torch.device("meta"):
-        teacher = METHODS["teacher"](replace(settings, method="teacher"), METHODS["teacher"].Options(), GREY)  # type: ignore[call-arg]
-        method = Committee(settings, CommitteeOptions(), replace(GREY, teachers=(teacher.parts()["regressor"],)))
+    method = paper_size("committee", "r2plus1d_18", paper_size("teacher").parts()["regressor"])
     assert count(method.regressor) == FULL["r2plus1d_18"]
     shapes = [(tuple(example.shape), passed) for example, passed in method.step_examples()[1]]
     assert shapes == [((2, 3, 32, 112, 112), 20), ((2, 3, 32, 112, 112), 10)]
@@ -333,9 +330,16 @@ def ground(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     return Ground(tmp_path_factory.mktemp("ground"), store)
 
 
-def test_through_the_loop(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def teachers(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder, needs = tmp_path_factory.mktemp("runs"), {"masks": ground.masks}
+    return [trained(ground.store.path, folder / name, name, needs) for name in ("teacher", "mask_teacher")]
+
+
+def test_through_the_loop(
+    ground: Ground, teachers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = ground.store.path
-    teachers = [trained(where, tmp_path / name, name, {"masks": ground.masks}) for name in ("teacher", "mask_teacher")]
     needs: dict[str, Any] = {"masks": ground.masks, "teacher": teachers}
     option = {"unlabelled_batch": "2", "start": "weights"}  # as its teacher it would begin with next to no loss
     with monkeypatch.context() as patch:
@@ -343,16 +347,12 @@ def test_through_the_loop(ground: Ground, tmp_path: Path, monkeypatch: pytest.Mo
             assert last < 0.97 * first, loss
     run = killed_and_resumed(monkeypatch, where, tmp_path, "committee", needs, option={"unlabelled_batch": "2"})
     assert len(read_json(run / "run.json")["helpers"]) == 3
-    with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "committee", _Alone)
-        kept_is_validated(run, ground.data)
+    kept_is_validated(run, ground.data, *teachers)
 
 
-class _Alone(SupervisedRegression):
-    """Validates as the committee does and asks no teacher."""
-
-    Options: ClassVar[type] = CommitteeOptions
-    validation_passes = 3
+def test_the_unlabelled_loss_changes_the_model(ground: Ground, teachers: list[Path], tmp_path: Path) -> None:
+    needs: dict[str, Any] = {"masks": ground.masks, "teacher": teachers}
+    the_unlabelled_loss_counts(ground.store.path, tmp_path, "committee", needs)
 
 
 def test_the_papers_student_refuses_two_teachers() -> None:

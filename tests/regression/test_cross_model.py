@@ -20,6 +20,7 @@ from training import (
     paper_size,
     reaches,
     ten_steps,
+    the_unlabelled_loss_counts,
     trained,
 )
 
@@ -182,6 +183,10 @@ def test_through_the_loop(store: Store, tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(kept.network, Regressor)
 
 
+def test_the_unlabelled_loss_changes_the_model(store: Store, tmp_path: Path) -> None:
+    the_unlabelled_loss_counts(store.path, tmp_path, "cross_model")
+
+
 def test_the_mean_of_both_can_be_kept(store: Store, tmp_path: Path, data: TrainingData) -> None:
     run = trained(store.path, tmp_path / "run", "cross_model", option={**OPTION, "model": "mean"})
     kept_is_validated(run, data)
@@ -194,13 +199,15 @@ def test_the_mean_of_both_can_be_kept(store: Store, tmp_path: Path, data: Traini
     assert not torch.allclose(one(clips), other(clips))
 
 
-def test_bf16_loses_no_gradient(data: TrainingData, batches: dict[str, Any]) -> None:
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_bf16_loses_no_gradient(data: TrainingData, batches: dict[str, Any], mode: str) -> None:
     """Weights that pseudo-labels have used under autocast, which keeps its copies of them, still learn in the same step."""
-    method = method_of(data)
+    method = method_of(data, pseudo_labels=mode)
     with torch.autocast("cpu", torch.bfloat16):
         losses = method(batches, 0).losses
     assert reaches(losses["unlabelled"], method.regressor)
     assert reaches(losses["unlabelled"], method.second)
+    assert reaches(losses["labelled"], method.regressor)
     assert reaches(losses["labelled_second"], method.second)
 
 

@@ -9,7 +9,18 @@ import formulas
 import numpy as np
 import pytest
 import torch
+from chain import loop_settings
 from torch import Tensor
+from training import (
+    FULL,
+    Ground,
+    count,
+    kept_is_validated,
+    paper_size,
+    ten_steps,
+    the_unlabelled_loss_counts,
+    trained,
+)
 
 from echocycle import stages
 from echocycle.bundle import Part
@@ -21,7 +32,7 @@ from echocycle.method import Inputs
 from echocycle.models.regressor import Regressor
 from echocycle.regression.student import Student, StudentOptions, distillation_loss
 from echocycle.regression.teacher import Teacher, TeacherOptions
-from echocycle.settings import LabelSettings, RegressSettings
+from echocycle.settings import LabelSettings, OptimiserSettings, RegressSettings
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 SMALL = RegressSettings(widths=(4, 8, 8, 8), weights="none", frames=4, size=56, pad=6, batch=2)
@@ -265,3 +276,53 @@ def test_reading_unlabelled_tracings_must_be_allowed_and_is_told(store: Store, t
     info = Run(tmp_path / "plain").info
     assert info["reads_unlabelled_annotation"] is False
     assert info["budget"]["labels_used_in_all"] == info["budget"]["labels_used"] == 8
+
+
+@pytest.mark.parametrize(("network", "stem"), [("r2plus1d_18", 45 * 49), ("r3d_18", 64 * 147), ("mc3_18", 64 * 147)])
+def test_at_the_papers_size(network: str, stem: int) -> None:
+    """20 labelled and 10 unlabelled clips a step, 25 epochs; the teacher, at its side, is not trained."""
+    method = paper_size("student", network, paper_size("teacher", network).parts()["regressor"])
+    assert count(method.regressor) == FULL[network]
+    assert count(method.teacher) == FULL[network] + stem
+    assert sum(p.numel() for p in method.parameters() if p.requires_grad) == FULL[network]
+    _, examples = method.step_examples()
+    shapes = [(tuple(example.shape), passed) for example, passed in examples]
+    assert shapes == [((2, 3, 32, 112, 112), 20), ((2, 3, 32, 112, 112), 10)]
+    assert method.regressor(examples[0][0].to("meta")).shape == (2,)
+    o, settings, rule = method.options, method.settings, method.settings.optimiser
+    assert (o.weight, o.halved, o.start, o.traced_frame_in_clip) == (5.0, True, "teacher", "none")
+    assert (rule.name, rule.lr, rule.momentum, rule.weight_decay) == ("sgd", 1e-4, 0.9, 1e-4)
+    assert (rule.schedule, rule.step_epochs, rule.gamma, settings.loop.epochs) == ("step", 15, 0.1, 25)
+    assert method.validation().passes == 3
+
+
+# --------------------------------------------------------------------------------------------- through the loop
+
+
+@pytest.fixture(scope="module")
+def ground(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground(tmp_path_factory.mktemp("ground"), store)
+
+
+@pytest.fixture(scope="module")
+def needs(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The masks, and a teacher who tells videos apart; one of a few steps says next to the same of all."""
+    folder, masks = tmp_path_factory.mktemp("runs") / "teacher", {"masks": ground.masks}
+    more = {"optimiser": OptimiserSettings("adamw", lr=1e-2), "loop": loop_settings(steps=30, validate_every=30)}
+    teacher = trained(ground.store.path, folder, "teacher", masks, option={"mask_channel": "zero"}, **more)
+    return {**masks, "teacher": teacher}
+
+
+def test_through_the_loop(
+    ground: Ground, needs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts as its teacher, as the paper's does. How it survives a kill is seen in test_train.py."""
+    with monkeypatch.context() as patch:
+        for loss, first, last in ten_steps(patch, ground.store.path, tmp_path / "ten", "student", needs=needs):
+            assert last < 0.97 * first, loss
+    run = trained(ground.store.path, tmp_path / "run", "student", needs)
+    kept_is_validated(run, ground.data, needs["teacher"])
+
+
+def test_the_unlabelled_loss_changes_the_model(ground: Ground, needs: dict[str, Path], tmp_path: Path) -> None:
+    the_unlabelled_loss_counts(ground.store.path, tmp_path, "student", needs)

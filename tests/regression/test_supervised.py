@@ -1,11 +1,14 @@
 """Supervised regression: loss, clips and crop are their formulas, and the first answer is the mean."""
 
+from pathlib import Path
 from typing import Any
 
 import formulas
 import numpy as np
 import pytest
 import torch
+from training import FULL, count, kept_is_validated, killed_and_resumed, paper_size, ten_steps
+from training import data_of as few_labels
 
 from echocycle.data.clips import ClipBatch, ClipSampler, StepData
 from echocycle.data.labels import TrainingData, draw_budget
@@ -13,6 +16,7 @@ from echocycle.data.store import Store
 from echocycle.errors import UnlabelledAnnotationError
 from echocycle.method import Inputs
 from echocycle.models.preprocess import Preprocess
+from echocycle.models.regressor import NETWORKS
 from echocycle.regression.supervised import SupervisedOptions, SupervisedRegression, regression_loss
 from echocycle.settings import LabelSettings, RegressSettings
 
@@ -139,3 +143,28 @@ def test_score_sums_errors(store: Store) -> None:
     errors = [float(a) - float(b) for a, b in zip(found, batch.ef, strict=True)]
     assert score["mse"] == (pytest.approx(sum(error**2 for error in errors), rel=1e-5), 2)
     assert score["mae"] == (pytest.approx(sum(map(abs, errors)), rel=1e-5), 2)
+
+
+def test_through_the_loop(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        for loss, first, last in ten_steps(patch, store.path, tmp_path / "ten", "supervised"):
+            assert last < 0.97 * first, loss
+    run = killed_and_resumed(monkeypatch, store.path, tmp_path, "supervised")
+    kept_is_validated(run, few_labels(store))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_at_the_papers_size(network: str) -> None:
+    """EchoNet-Dynamic's recipe: 20 clips of 32 frames at period 2, 45 epochs, one validation pass."""
+    method = paper_size("supervised", network)
+    assert count(method) == FULL[network]
+    stream = method.streams()["labelled"]
+    assert (stream.batch, stream.sampler) == (20, ClipSampler(frames=32, period=2, pad=12))
+    _, [(example, passed)] = method.step_examples()
+    assert (tuple(example.shape), passed) == ((2, 3, 32, 112, 112), 20)
+    assert method.regressor(example.to("meta")).shape == (2,)
+    assert method.validation().passes == 1
+    settings, rule = method.settings, method.settings.optimiser
+    assert (rule.name, rule.lr, rule.momentum, rule.weight_decay) == ("sgd", 1e-4, 0.9, 1e-4)
+    assert (rule.schedule, rule.step_epochs, rule.gamma) == ("step", 15, 0.1)
+    assert (settings.loop.epochs, settings.fc_bias, settings.weights) == (45, 55.6, "kinetics")

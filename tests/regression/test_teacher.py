@@ -1,9 +1,11 @@
 """The teacher: a fourth channel of masks, and how it starts."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from training import FULL, Ground, count, kept_is_validated, paper_size, ten_steps, trained
 
 from echocycle.data.clips import StepData
 from echocycle.data.labels import TrainingData, draw_budget
@@ -77,3 +79,35 @@ def test_the_teacher_sees_the_masks_of_its_clip(data: TrainingData) -> None:
     loss.backward()
     assert method.regressor.stem[0].weight.grad[:, 3].abs().max() > 0
     assert method.validation().passes == 3
+
+
+@pytest.mark.parametrize(("network", "stem"), [("r2plus1d_18", 45 * 49), ("r3d_18", 64 * 147), ("mc3_18", 64 * 147)])
+def test_at_the_papers_size(network: str, stem: int) -> None:
+    """One input channel more than RGB, 25 epochs, the best of three validation passes."""
+    method = paper_size("teacher", network)
+    assert count(method) == FULL[network] + stem
+    if network == "r2plus1d_18":
+        assert count(method) == 31_302_843
+    _, [(example, passed)] = method.step_examples()
+    assert (tuple(example.shape), passed) == ((2, 4, 32, 112, 112), 20)
+    assert method.regressor(example.to("meta")).shape == (2,)
+    settings, rule = method.settings, method.settings.optimiser
+    assert (rule.name, rule.lr, rule.momentum, rule.weight_decay) == ("sgd", 1e-4, 0.9, 1e-4)
+    assert (rule.schedule, rule.step_epochs, rule.gamma) == ("step", 15, 0.1)
+    assert (settings.loop.epochs, settings.fc_bias, settings.pad) == (25, 55.6, 12)
+    assert method.options.mask_channel == "uniform"
+    assert method.validation().passes == 3
+
+
+@pytest.fixture(scope="module")
+def ground(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground(tmp_path_factory.mktemp("ground"), store)
+
+
+def test_through_the_loop(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How it survives a kill is seen in test_train.py."""
+    needs = {"masks": ground.masks}
+    with monkeypatch.context() as patch:
+        for loss, first, last in ten_steps(patch, ground.store.path, tmp_path / "ten", "teacher", needs=needs):
+            assert last < 0.97 * first, loss
+    kept_is_validated(trained(ground.store.path, tmp_path / "run", "teacher", needs), ground.data)

@@ -237,6 +237,17 @@ def test_cutmix_learns_the_answers_for_the_whole_frames(data: TrainingData) -> N
     assert FrameSampler(boxes=32) == method.streams()["unlabelled"].sampler
 
 
+def test_bf16_loses_no_gradient(data: TrainingData, cutmix: bool) -> None:
+    """Weights that answers have used under autocast, which keeps its copies of them, still learn in the same step."""
+    method = few(cutmix)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = method(first_batches(method, data), 0).losses
+    first, second = weights_in(method, "segmenter"), weights_in(method, "second")
+    assert first | second <= reached(losses["cps"], method)
+    assert first <= reached(losses["segmentation"], method)
+    assert second <= reached(losses["segmentation_second"], method)
+
+
 def test_color_frames(data: TrainingData) -> None:
     frames = torch.randint(0, 256, (3, 112, 112, 3), dtype=torch.uint8)
     boxes = torch.from_numpy(np.stack([random_boxes(32, np.random.default_rng(0))] * 3))

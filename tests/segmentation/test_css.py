@@ -1,5 +1,6 @@
 """The cyclical loss against its formula, and the method that trains with it."""
 
+from pathlib import Path
 from typing import Any
 
 import formulas
@@ -9,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from segmenting import DEEPLAB, count, paper_size, ten_steps
 from torch import Tensor, nn
 
-from echocycle.data.clips import CycleBatch, StepData, TracedBatch
+from echocycle.data.clips import CycleBatch, CycleSampler, StepData, TracedBatch
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
@@ -320,6 +322,36 @@ def test_cycles_come_from_the_videos_that_source_names(store: Store) -> None:
 def test_videos_too_short_for_a_cycle_are_left_out(store: Store) -> None:
     with pytest.raises(EchocycleError, match="no usable video"):
         StepData(budget_of(store), made().streams(), seed=0)  # the paper's clips need more than 120 frames
+
+
+def test_ten_steps_lower_the_loss(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How it survives a kill is seen in test_train.py."""
+    # what the softmax can follow, so early: a new network's features are far apart
+    option = {"period": "2", "longer_than": "79", "temperature": "0.001", "weight": "1000"}
+    run = tmp_path / "run"
+    for name, first, last in ten_steps(monkeypatch, store.path, run, "css", {"segmentation", "css"}, option=option):
+        assert last < 0.97 * first, name
+
+
+def test_paper_size() -> None:
+    """A clip of 40 frames at period 3 beside 20 ED and 20 ES frames; a cycle may begin at 11 phases."""
+    method = paper_size("css")
+    assert count(method) == DEEPLAB
+    streams = method.streams()
+    assert {name: (stream.subset, stream.batch) for name, stream in streams.items()} == {
+        "labelled": ("labelled", 20),
+        "cycles": ("both", 1),
+    }
+    assert streams["cycles"].sampler == CycleSampler(40, 3, 11, 120)
+    network, examples = method.step_examples()
+    assert network is method.segmenter
+    shapes = [(tuple(example.shape), number) for example, number in examples]
+    assert shapes == [((2, 3, 112, 112), 40), ((2, 3, 112, 112), 40)]
+    o, rule = method.options, method.settings.optimiser
+    assert (o.weight, o.phase_length, o.offset, o.template, o.search, o.temperature) == (0.01, 3, 2, 15, 21, 10.0)
+    assert (o.candidates, o.pooling) == ("code", "sum")
+    assert (rule.name, rule.lr, rule.momentum, rule.weight_decay, rule.schedule) == ("sgd", 1e-5, 0.9, 0.0, "flat")
+    assert method.settings.loop.epochs == 25
 
 
 @pytest.mark.slow

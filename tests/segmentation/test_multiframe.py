@@ -18,6 +18,7 @@ from segmenting import (
     data_of,
     feeds_the_other_stages,
     first_batches,
+    kept_is_validated,
     killed_and_resumed,
     made,
     paper_size,
@@ -239,11 +240,17 @@ def test_ten_steps_lower_the_loss(store: Store, tmp_path: Path, monkeypatch: pyt
 
 
 def test_killed_resumed_and_used(
-    store: Store, phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: TrainingData,
+    store: Store,
+    phantom_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fusion: str,
 ) -> None:
     own = copied(store, tmp_path)
-    option = {"fusion": "concat", "neighbours": "2", "spacing": "3"}
+    option = {"fusion": fusion, "neighbours": "2", "spacing": "3"}
     run = killed_and_resumed(monkeypatch, own.path, tmp_path, "multiframe", option=option)
+    kept_is_validated(run, data)
     feeds_the_other_stages(run, own, next((phantom_folder / "Videos").iterdir()))
     part = load_bundle(run).segmenter
     assert part is not None
@@ -251,6 +258,7 @@ def test_killed_resumed_and_used(
     assert part.spec.option == option
     assert isinstance(part.network, MultiFrame)
     assert (part.network.neighbours, part.network.spacing) == (2, 3)
+    assert all(type(model.fusion) is FUSIONS[fusion] for model in (part.network.before, part.network.after))
 
 
 def test_paper_size() -> None:

@@ -1,11 +1,13 @@
 """Supervised segmentation: the loss is its formula, ED and ES pass apart, labels stay where they are allowed."""
 
+from pathlib import Path
 from typing import Any
 
 import formulas
 import numpy as np
 import pytest
 import torch
+from segmenting import DEEPLAB, count, data_of, kept_is_validated, killed_and_resumed, paper_size, ten_steps
 from torch import Tensor, nn
 
 from echocycle.data.clips import StepData, TracedBatch, TracedFrameSampler, passes
@@ -208,3 +210,33 @@ def test_one_frame_is_no_batch_for_deeplab() -> None:
     with pytest.raises(EchocycleError, match="at least 2"):
         made(network="deeplabv3_resnet50", batch=1)
     made(batch=1).train()({"labelled": traced(1)}, 0)
+
+
+# --------------------------------------------------------------------------------------------- through the loop
+
+
+def test_ten_steps_lower_the_loss(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, first, last in ten_steps(monkeypatch, store.path, tmp_path / "run", "supervised", {"segmentation"}):
+        assert last < 0.97 * first, name
+
+
+def test_killed_and_resumed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = killed_and_resumed(monkeypatch, store.path, tmp_path, "supervised")
+    kept_is_validated(run, data_of(store))
+
+
+def test_paper_size() -> None:
+    """20 ED and 20 ES frames a step, of 14 x 14 places and 2048 channels deep inside; SGD at 1e-5, 25 epochs."""
+    method = paper_size("supervised")
+    assert count(method) == DEEPLAB
+    stream = method.streams()["labelled"]
+    assert (stream.batch, stream.sampler) == (20, TracedFrameSampler())
+    network, [(example, number)] = method.step_examples()
+    assert network is method.segmenter
+    assert (tuple(example.shape), number) == ((2, 3, 112, 112), 40)
+    found = network(example.to("meta"))
+    assert found.logits.shape == (2, 112, 112)
+    assert found.features.shape == (2, 2048, 14, 14)
+    settings, rule = method.settings, method.settings.optimiser
+    assert (rule.name, rule.lr, rule.momentum, rule.weight_decay, rule.schedule) == ("sgd", 1e-5, 0.9, 0.0, "flat")
+    assert (settings.loop.epochs, settings.weights, settings.augment) == (25, "imagenet", "none")
