@@ -66,16 +66,16 @@ def phantom(out: Path, *, settings: Annotated[PhantomSettings, Flat] = PhantomSe
 
 
 @app.command(sort_key=next(_place))
-def check(path: Path, *, decode: bool = False) -> None:
+def check(path: Path, *, decode: bool = False, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> None:
     """Say what is in a folder of videos and what is wrong with it; nothing is written.
 
     Args:
-        path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/, or a CAMUS folder.
         decode: Read every video as well; takes minutes and finds damaged ones.
     """
     from echocycle import stages
 
-    stages.check(path, decode=decode)
+    stages.check(path, settings, decode=decode)
 
 
 @app.command(sort_key=next(_place))
@@ -233,7 +233,7 @@ def info(bundle: Path | None = None, *, json: bool = False) -> None:
 def train(
     path: Path,
     *,
-    out: Path = Path("echocycle-runs/own"),
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("echocycle-runs/own"),
     store: Path | None = None,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
 ) -> None:
@@ -452,8 +452,12 @@ def _sections(chosen: Preset, tokens: list[str]) -> dict[str, Any]:
 
 
 def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...]) -> Preset:
-    """A preset with a settings file's sections and `stage.setting=value` assignments laid over it."""
-    layers = [sections]
+    """A preset with a settings file's sections and `stage.setting=value` assignments laid over it.
+
+    What is said of a stage holds for all its methods, but for `option`, which is of the one that `method` names (by
+    default the preset's segmenter, and the student), and for what belongs to a network in methods that have another.
+    """
+    said = sections
     for assignment in assignments:
         path, found, value = assignment.partition("=")
         if not found or "." not in path:
@@ -461,40 +465,53 @@ def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...
         nested: Any = value
         for key in reversed(path.split(".")):
             nested = {key.replace("-", "_"): nested}
-        layers.append(nested)
-    for layer in layers:
-        for stage, values in layer.items():
-            if stage == "regress":
-                methods = {name: _over(each, values) for name, each in chosen.regress.items()}
-                chosen = replace(chosen, regress=methods)
-            elif stage == "segment":
-                common = {name: value for name, value in values.items() if name not in ("method", "option")}
-                others = {name: _over(each, common) for name, each in chosen.segment_others.items()}
-                base = chosen.segmentation(values.get("method", chosen.segment.method))
-                chosen = replace(chosen, segment=_over(base, values), segment_others=others)
-            elif stage in ("prepare", "mask", "evaluate"):
-                chosen = replace(chosen, **{stage: _over(getattr(chosen, stage), values)})
-            elif stage == "phantom":
-                chosen = replace(chosen, phantom={**chosen.phantom, **values})
-            else:
-                raise EchocycleError(
-                    f"There is no stage {stage!r} to set; choose prepare, segment, mask, regress or evaluate."
-                )
+        said = _merge(said, nested)
+    for stage, values in said.items():
+        common = {name: value for name, value in values.items() if name not in ("method", "option")}
+        if stage == "regress":
+            method = values.get("method", "student")
+            methods = {name: _over(each, common) for name, each in chosen.regress.items()}
+            if "option" in values:
+                own = replace(methods.get(method, methods["default"]), method=method)
+                methods[method] = _over(own, {"option": values["option"]})
+            chosen = replace(chosen, regress=methods)
+        elif stage == "segment":
+            others = {
+                name: _over(each, common if each.network == chosen.segment.network else _without_network(common))
+                for name, each in chosen.segment_others.items()
+            }
+            base = chosen.segmentation(values.get("method", chosen.segment.method))
+            chosen = replace(chosen, segment=_over(base, values), segment_others=others)
+        elif stage in ("prepare", "mask", "evaluate"):
+            chosen = replace(chosen, **{stage: _over(getattr(chosen, stage), values)})
+        elif stage == "phantom":
+            chosen = replace(chosen, phantom={**chosen.phantom, **values})
+        else:
+            raise EchocycleError(
+                f"There is no stage {stage!r} to set; choose prepare, segment, mask, regress or evaluate."
+            )
     return chosen
 
 
-def _over(settings: Any, values: dict[str, Any]) -> Any:
-    def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-        both = {**below, **above}
-        for key in below.keys() & above.keys():
-            if isinstance(below[key], dict) and isinstance(above[key], dict):
-                both[key] = merge(below[key], above[key])
-        return both
+def _without_network(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what suits one network and not another: its weights, and how much fits into a step."""
+    return {name: value for name, value in values.items() if name not in ("network", "width", "weights", "batch")}
 
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings laid over others."""
+    both = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            both[key] = _merge(below[key], above[key])
+    return both
+
+
+def _over(settings: Any, values: dict[str, Any]) -> Any:
     below = to_dict(settings)
     if "method" in values and values["method"] != below.get("method"):
         below["option"] = {}  # they are those of another method
-    return from_dict(type(settings), merge(below, values))
+    return from_dict(type(settings), _merge(below, values))
 
 
 def main(arguments: list[str] | None = None) -> int:

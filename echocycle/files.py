@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from echocycle.console import console
 from echocycle.errors import EchocycleError
 
 LEFTOVERS = ".*.partial*"
@@ -36,10 +38,34 @@ def sweep(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def empty_unless_begun(folder: Path, job: dict[str, Any]) -> None:
+    """Empty a half-made folder, and say so, unless its started.json names this very job (as JSON gives it back)."""
+    sweep(folder)
+    started = folder / "started.json"
+    before = read_json(started) if started.exists() else None
+    left = list(folder.glob("*"))
+    if before == job or not left:
+        return
+    why = "it does not say for what it was begun" if before is None else difference(before, job)
+    words = f"{folder} is half-made and cannot be gone on with ({why}); what is in it is dropped and made anew."
+    console.print(words, soft_wrap=True, highlight=False)
+    for item in left:
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def difference(before: Any, now: Any, where: str = "") -> str:
+    """In words, the first value in which two nested dictionaries differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(set(before) | set(now)):
+            if before.get(key) != now.get(key):
+                return difference(before.get(key), now.get(key), f"{where}.{key}" if where else key)
+    return f"{where} was {before!r}, is {now!r}"
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically."""
+    """Write `text` to `path` atomically, as it is: line ends are not the system's."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,6 +22,8 @@ from echocycle.evaluation.volumes import ef_by_discs
 from echocycle.masks import probabilities
 from echocycle.prediction import Prediction
 from echocycle.writers import WRITERS
+from echocycle.writers.as_csv import read_rows, write_csv
+from echocycle.writers.as_json import json_path, read_prediction
 
 FRAMES_AT_ONCE = 64
 
@@ -31,45 +33,73 @@ def predict_all(
 ) -> list[Prediction]:
     """Predict recordings and write each as soon as it is done; one that cannot be read is reported and skipped.
 
+    One whose result lies in `out` already, made by this model with these settings, is not predicted again; its
+    prediction comes without frames and masks. The table of all is written at the end, however that comes.
+
     Raises:
-        EchocycleError: no input, or the model cannot be read.
+        EchocycleError: no input, the model cannot be read, or `out` holds something else.
         Finding: at least one recording could not be read; the others are written.
     """
     if stride < 1:
         raise EchocycleError(f"stride is {stride}; it must be above 0.")
     recordings = _find(inputs)
+    if out.exists() and not out.is_dir():
+        raise EchocycleError(f"{out} is a file; name a folder for the results.")
+    read_rows(out)  # refuses a table of another kind before the hours of inference
     where = choose_device(device)
     bundle = load_bundle(model, where)
     out.mkdir(parents=True, exist_ok=True)
-    predictions, failed = [], []
-    with track("Predicting") as progress:
-        for number, path in enumerate(recordings, 1):
-            try:
-                prediction = predict_recording(path, bundle, where, stride)
-                for write in WRITERS.values():
-                    if write is not WRITERS["masks"] or prediction.masks is not None:
-                        write(prediction, out)
-            except EchocycleError as error:
-                failed.append(path)
-                console.print(str(error), style="red", soft_wrap=True, highlight=False)
-            else:
-                predictions.append(prediction)
-                ef = "none" if prediction.ef is None else f"{prediction.ef:.1f} %"
-                console.print(f"{path.name}: EF {ef}", highlight=False)
-                for note in prediction.notes:
-                    console.print(f"  {note}", soft_wrap=True, highlight=False)
-            progress(number, len(recordings))
+    predictions: list[Prediction] = []
+    failed = []
+    try:
+        with track("Predicting") as progress:
+            for number, path in enumerate(recordings, 1):
+                try:
+                    predictions.append(_predict_into(out, path, bundle, where, stride))
+                except EchocycleError as error:
+                    failed.append(path)
+                    console.print(str(error), style="red", soft_wrap=True, highlight=False)
+                progress(number, len(recordings))
+    finally:
+        if predictions:
+            write_csv(predictions, out)
     if failed:
         raise Finding(f"{len(failed)} of {len(recordings)} recordings could not be read; see above.")
     return predictions
 
 
+def _predict_into(out: Path, path: Path, bundle: Bundle, device: torch.device, stride: int) -> Prediction:
+    """Predict one recording and write its files, or read what was written before."""
+    found, before = read_prediction(str(path), out), ""
+    if found is not None and _holds(found, path, out, bundle, stride):
+        before = f" (predicted before; delete {json_path(str(path), out)} to do it again)"
+    else:
+        found = predict_recording(path, bundle, device, stride)
+        for name, write in WRITERS.items():
+            if name != "masks" or found.masks is not None:
+                write(found, out)
+    ef = "none" if found.ef is None else f"{found.ef:.1f} %"
+    for line in (f"{path.name}: EF {ef}{before}", *(f"  {note}" for note in found.notes)):
+        console.print(line, soft_wrap=True, highlight=False)
+    return found
+
+
+def _holds(found: Prediction, path: Path, out: Path, bundle: Bundle, stride: int) -> bool:
+    """Whether an earlier result is what this model and stride would give of the recording as it is now."""
+    same = found.model == _identity(bundle) and found.protocol == _protocol(stride)
+    return same and path.exists() and path.stat().st_mtime <= json_path(str(path), out).stat().st_mtime
+
+
+def _protocol(stride: int) -> str:
+    return f"clips every {stride} frames, mean"
+
+
 def _find(inputs: list[Path]) -> list[Path]:
-    """Files named, and in folders every file that may be a recording."""
+    """Files named, and in folders every file that may be a recording; absolute, so that a result tells whose it is."""
     if not inputs:
         raise EchocycleError(f"Name at least one recording or folder; supported are {SUPPORTED}.")
     found = []
-    for path in inputs:
+    for path in map(Path.absolute, inputs):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.is_file() and may_be_recording(p))
             if not inside:
@@ -95,7 +125,7 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
     result = Prediction(
         source=str(path),
         ef=None,
-        protocol=f"clips every {stride} frames, mean",
+        protocol=_protocol(stride),
         fps=fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,

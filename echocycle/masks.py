@@ -19,13 +19,19 @@ def segmenter_of(bundle: Bundle, store: Store | None = None) -> Part:
     """The bundle's segmenter; it must have been trained on frames like the store's."""
     if bundle.segmenter is None:
         raise EchocycleError(f"The model {bundle.path} has no segmenter; name a run of stage `segment`.")
-    if store is not None and bundle.segmenter.spec.color != store.color:
+    if store is not None:
+        check_color(bundle.segmenter, bundle.path, store)
+    return bundle.segmenter
+
+
+def check_color(part: Part, path: Path | None, store: Store) -> None:
+    """Refuse a store of RGB frames for a network of grey ones, and the reverse; `path` names the model."""
+    if part.spec.color != store.color:
         kinds = {True: "RGB", False: "grey"}
         raise EchocycleError(
-            f"The segmenter {bundle.path} was trained on {kinds[bundle.segmenter.spec.color]} frames and "
-            f"{store.path} holds {kinds[store.color]} ones; prepare the videos again to match."
+            f"The model {path} was trained on {kinds[part.spec.color]} frames and {store.path} holds "
+            f"{kinds[store.color]} ones; prepare the videos again {'with' if part.spec.color else 'without'} --color."
         )
-    return bundle.segmenter
 
 
 def mask_id(run: Path, segmenter: Part) -> str:

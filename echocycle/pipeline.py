@@ -1,6 +1,7 @@
 """All stages in one call: `train` on an own folder, `demo` on a phantom. What is done is never done again."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,9 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
     """
     from echocycle.data.labels import draw_budget
 
+    stages.options_of(chosen.segment)  # what is misspelt is said before anything is done
+    for method in ("supervised", "teacher", "student"):
+        stages.options_of(chosen.regression(method))
     out = Path(out)
     clock = _Clock(out / "seconds.json")
     with clock.stage("prepare"):
@@ -289,8 +293,8 @@ def results_table(results: dict[str, Any]) -> Table:
     return table
 
 
-def _cells(interval: dict[str, float]) -> tuple[str, str]:
-    low, high = interval["low"], interval["high"]
+def _cells(interval: dict[str, float | None]) -> tuple[str, str]:
+    low, high = (math.nan if (end := interval[name]) is None else end for name in ("low", "high"))
     return f"{interval['value']:.2f}", f"{low:.2f} to {high:.2f}"
 
 

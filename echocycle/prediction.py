@@ -37,7 +37,7 @@ class Prediction:
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader: doubts about the recording or the result."""
     model: dict[str, Any] = field(default_factory=dict)
-    """Identity of the model: id, hash, versions."""
+    """Identity of the model: id, versions."""
     masks: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 (time, height, width): probability of the left ventricle, 255 is certain."""
     frames: np.ndarray | None = field(default=None, repr=False, compare=False)

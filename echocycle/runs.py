@@ -21,7 +21,7 @@ from typing import Any
 
 from echocycle import __version__
 from echocycle.errors import EchocycleError
-from echocycle.files import LEFTOVERS, read_json, sweep, write_json
+from echocycle.files import LEFTOVERS, difference, read_json, sweep, write_json
 
 OPERATIONAL = ("workers", "device", "checkpoint_seconds", "tensorboard")
 """Settings that may change when a run is gone on with."""
@@ -72,7 +72,7 @@ class Run:
             for key, value in identity.items():
                 was, now = _essential(before.get(key)), _essential(value)
                 if was != now:
-                    changed = _difference(was, now, key)
+                    changed = difference(was, now, key)
                     raise EchocycleError(
                         f"{self.path} holds a run with other settings ({changed}). Choose another folder, or delete "
                         "this one."
@@ -110,14 +110,6 @@ def _essential(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _essential(part) for key, part in value.items() if key not in OPERATIONAL}
     return [_essential(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def _difference(before: Any, now: Any, where: str) -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(set(before) | set(now)):
-            if before.get(key) != now.get(key):
-                return _difference(before.get(key), now.get(key), f"{where}.{key}")
-    return f"{where} was {before!r}, is {now!r}"
 
 
 def versions() -> dict[str, Any]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,29 +53,29 @@ def phantom(out: Path, settings: PhantomSettings | None = None, *, workers: int 
     console.print(f"Phantom written to {out}.")
 
 
-def check(path: Path, *, decode: bool = False) -> dict[str, Any]:
+def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: bool = False) -> dict[str, Any]:
     """Say what is in a folder of videos, and what is wrong with it, without writing anything.
 
     Args:
+        settings: those that `prepare` will be given.
         decode: read every video as well, which takes minutes and finds damaged ones.
 
     Raises:
         Finding: something is wrong with the data (level error).
     """
-    from echocycle.data.echonet import read_echonet, render_report, report_dict
-    from echocycle.data.prepare import decode_findings, finding_line
+    from echocycle.data.prepare import decode_findings, finding_line, open_source
 
-    folder = read_echonet(Path(path))
-    report = report_dict(folder)
-    console.print(render_report(folder))
-    errors = sum(finding.level == "error" for finding in folder.findings)
+    source = open_source(Path(path), settings)
+    report = dict(source.report)
+    console.print(source.page)
+    found = list(report["findings"])
     if decode:
         with track("Reading videos") as progress:
-            found = decode_findings(folder, PrepareSettings(), progress=progress)
-        for finding in found:
+            report["decoding"] = decode_findings(source, settings, progress=progress)
+        for finding in report["decoding"]:
             console.print(finding_line(finding))
-        errors += sum(finding["level"] == "error" for finding in found)
-        report["decoding"] = found
+        found += report["decoding"]
+    errors = sum(finding["level"] == "error" for finding in found)
     if errors:
         raise Finding(f"{path}: {errors} kinds of errors were found; see above. `prepare` leaves these rows out.")
     return report
@@ -101,8 +102,8 @@ def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings(
     """Train a segmenter of the left ventricle on traced frames and, by method, on unlabelled clips."""
     from echocycle.segmentation import METHODS
 
+    options = options_of(settings)
     data = _open_data(store, settings.labels, "tracing")
-    options = _options(METHODS, settings.method, settings.option)
     inputs = _inputs(data)
     return _train(METHODS[settings.method], settings, options, inputs, data, Run(run), "segment")
 
@@ -137,27 +138,35 @@ def regress(
     """
     from echocycle.bundle import load_bundle
     from echocycle.data.store import Store
-    from echocycle.masks import mask_id, segmenter_of
+    from echocycle.masks import check_color, mask_id, segmenter_of
     from echocycle.regression import METHODS
 
-    options = _options(METHODS, settings.method, settings.option)
+    options = options_of(settings)
     method = METHODS[settings.method]
     if method.needs_masks and masks is None:
         raise EchocycleError(f"Method {settings.method} needs masks; name a segmentation run with `--masks RUN`.")
     teachers = [teacher] if isinstance(teacher, str | Path) else list(teacher or [])
     if method.needs_teacher and not teachers:
         raise EchocycleError(f"Method {settings.method} needs a teacher; name its run with `--teacher RUN`.")
+    if teachers and not method.needs_teacher:
+        raise EchocycleError(f"Method {settings.method} has no teacher; leave `--teacher` out.")
     opened = Store(store)
     mask_set, segmenter = None, None
+    helpers: dict[Path, str] = {}
     if masks is not None:
-        segmenter = segmenter_of(load_bundle(finished(masks, "segment").model), opened)
+        bundle = load_bundle(finished(masks, "segment").model)
+        segmenter = segmenter_of(bundle, opened)
+        helpers[Path(masks)] = bundle.id
         if method.needs_masks:
             mask_set = opened.masks(mask_id(masks, segmenter))
     parts = []
     for each in teachers:
         taught = load_bundle(finished(each, "regress").model)
         assert taught.regressor is not None
+        _require_store(Path(each), opened)
+        check_color(taught.regressor, taught.path, opened)
         parts.append(taught.regressor)
+        helpers[Path(each)] = taught.id
         if segmenter is not None and taught.segmenter is not None and taught.segmenter.hash != segmenter.hash:
             raise EchocycleError(
                 f"The teacher {each} was trained on the masks of another segmenter than {masks}; name the same "
@@ -174,16 +183,18 @@ def regress(
         Run(run),
         "regress",
         segmenter=segmenter,
-        helpers=[Path(p) for p in (masks, *teachers) if p is not None],
+        helpers=helpers,
         start=start,
     )
 
 
+@dataclass(frozen=True)
 class _Data:
     """A store with its budget and what methods may see of it."""
 
-    def __init__(self, store: Store, budget: LabelBudget, view: TrainingData):
-        self.store, self.budget, self.view = store, budget, view
+    store: Store
+    budget: LabelBudget
+    view: TrainingData
 
 
 def _open_data(
@@ -197,10 +208,15 @@ def _open_data(
     return _Data(opened, budget, TrainingData(opened, budget, masks))
 
 
-def _options(methods: dict[str, type[Method]], name: str, values: dict[str, str]) -> Any:
-    if name not in methods:
-        raise EchocycleError(f"There is no method {name!r}; choose one of {', '.join(methods)}.")
-    return from_dict(methods[name].Options, {key.replace("-", "_"): value for key, value in values.items()}, "option.")
+def options_of(settings: SegmentSettings | RegressSettings) -> Any:
+    """The method's own settings, checked."""
+    from echocycle import regression, segmentation
+
+    methods: Any = segmentation.METHODS if isinstance(settings, SegmentSettings) else regression.METHODS
+    if settings.method not in methods:
+        raise EchocycleError(f"There is no method {settings.method!r}; choose one of {', '.join(methods)}.")
+    values = {key.replace("-", "_"): value for key, value in settings.option.items()}
+    return from_dict(methods[settings.method].Options, values, "option.")
 
 
 def _inputs(data: _Data, teachers: tuple[Part, ...] = ()) -> Inputs:
@@ -224,7 +240,7 @@ def _train(
     stage: str,
     *,
     segmenter: Part | None = None,
-    helpers: list[Path] | None = None,
+    helpers: dict[Path, str] | None = None,
     start: Path | None = None,
 ) -> Bundle:
     """What all methods share: refuse what cannot work, begin or go on with the run, train, leave the bundle."""
@@ -250,14 +266,15 @@ def _train(
             "These settings read annotation of videos that are declared unlabelled, as the public code does. Allow "
             "it with --labels.allow-unlabelled-annotation; the report then says so and counts those labels."
         )
-    network, examples = method.step_examples()
-    check_fits(network, examples, device, setting="batch", batch=settings.batch)
+    if not run.done:
+        network, examples = method.step_examples()
+        check_fits(network, examples, device, setting="batch", batch=settings.batch)
     facts = {
         "data": data.store.provenance(),
-        "budget": _true_budget(data, helpers or []),
+        "budget": _true_budget(data, list(helpers or {})),
         "precision": precision,
         "reads_unlabelled_annotation": method.reads_unlabelled_annotation,
-        "helpers": {path.resolve().name: load_bundle(path).id for path in helpers or []},
+        "helpers": _by_name(helpers or {}),
         "weights": _weights_of(begins),
     }
     if not run.start(stage, to_dict(settings), facts, {"store": str(data.store.path.resolve())}):
@@ -295,6 +312,14 @@ def _train(
     return load_bundle(run.model)
 
 
+def _by_name(helpers: dict[Path, str]) -> dict[str, str]:
+    """The id of each run's bundle by the run's name, with its folder's where two have the same."""
+    paths = [path.resolve() for path in helpers]
+    names = [path.name for path in paths]
+    unique = [path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}" for path in paths]
+    return dict(zip(unique, helpers.values(), strict=True))
+
+
 def _weights_of(settings: SegmentSettings | RegressSettings) -> str:
     """What a run's first weights are: their name where that says it all, else the SHA-256 of their file."""
     from echocycle.files import sha256
@@ -326,14 +351,16 @@ def _true_budget(data: _Data, helpers: list[Path]) -> dict[str, Any]:
 
 
 def _label_table(data: _Data) -> str:
-    """labels.csv: every training and validation video with its subset."""
+    """labels.csv: every training and validation video with its subset, and the EF of the labelled ones, percent."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["name", "subset"])
-    names = data.store.index["name"]
+    table.writerow(["name", "subset", "ef"])
+    names, ef = data.store.index["name"], data.store.index["ef"]
     budget = data.budget
     for subset in ("labelled", "unlabelled", "excluded", "validation"):
-        table.writerows([names[video], subset] for video in getattr(budget, subset))
+        known = subset == "labelled"
+        for video in getattr(budget, subset):
+            table.writerow([names[video], subset, repr(float(ef[video])) if known and math.isfinite(ef[video]) else ""])
     return text.getvalue()
 
 
@@ -370,14 +397,19 @@ def evaluate(
 def _store_of(run: Path, store: Path | None) -> Store:
     from echocycle.data.store import Store
 
-    info = Run(run).info
-    opened = Store(store or Path(info["where"]["store"]))
-    if opened.meta["id"] != info["data"]["id"]:
-        raise EchocycleError(
-            f"{opened.path} is not the store that {run} was trained on (ids {opened.meta['id']} and "
-            f"{info['data']['id']}); name the right one with --store."
-        )
+    opened = Store(store or Path(Run(run).info["where"]["store"]))
+    _require_store(run, opened)
     return opened
+
+
+def _require_store(run: Path, opened: Store) -> None:
+    """Refuse another store than the run's own: its training videos may be test videos there."""
+    own = Run(run).info["data"]["id"]
+    if opened.meta["id"] != own:
+        raise EchocycleError(
+            f"{opened.path} is not the store that {run} was trained on (ids {opened.meta['id']} and {own}); name "
+            "that one."
+        )
 
 
 def report(*runs: Path, out: Path = Path("report.html"), title: str = "echocycle report") -> Path:

@@ -165,6 +165,7 @@ def fit(
                 if value < best:
                     best, best_step = value, step
                     save_best()
+                    saved = -math.inf  # the point follows at once: what is kept and what goes on stay one story
                 bar.update(task, state=f"{validation.metric} {value:.4g} (best {best:.4g})")
             bar.update(task, completed=step + 1)
             if time.monotonic() - saved >= loop.checkpoint_seconds and step + 1 < total:

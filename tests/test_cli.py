@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from echocycle import cli, pipeline, stages
+from echocycle import cli, pipeline, regression, stages
 from echocycle.cli import main
 from echocycle.data.store import Store
 from echocycle.data.video import write_mjpeg
@@ -206,10 +207,38 @@ def test_train_lays_assignments_over_file_over_preset(asked: dict[str, Any], tmp
     assert {each.loop.steps for each in chosen.segment_others.values()} == {5}
     assert chosen.segmentation("clas").network == preset("tiny").segmentation("clas").network == "r2plus1d_18"
     assert main([*call, "--set", "segment.method=clas"]) == 0
-    assert asked["settings"].segment == chosen.segmentation("clas")
+    assert asked["settings"].segment == replace(chosen.segmentation("clas"), batch=7), "where it is named it is meant"
     assert chosen.segment.loop.validate_every == preset("tiny").segment.loop.validate_every
+    assert chosen.segmentation("clas").batch == preset("tiny").segmentation("clas").batch != 7, "of another network"
     for wrong in ("segment.loop.steps", "steps=5", "predict.batch=3", "segment.loop.stepz=5"):
         assert main(["train", "videos", "--set", wrong]) == 2
+
+
+def test_an_option_is_of_one_method(asked: dict[str, Any]) -> None:
+    """The student's unless another is named; what the preset says of the others stays."""
+    before = preset("tiny")
+
+    def options(*assignments: str) -> dict[str, dict[str, str]]:
+        assert main(["train", "videos", "--preset", "tiny", *(f"--set={each}" for each in assignments)]) == 0
+        chosen = asked["settings"]
+        return {name: chosen.regression(name).option for name in regression.METHODS}
+
+    as_it_was = {name: before.regression(name).option for name in regression.METHODS}
+    weighted = options("regress.option.weight=3")
+    assert weighted == as_it_was | {"student": {**as_it_was["student"], "weight": "3"}}
+    named = options("regress.method=teacher", "regress.option.mask_channel=uniform", "regress.batch=3")
+    assert named == as_it_was | {"teacher": {"mask_channel": "uniform"}}
+    assert {each.batch for each in asked["settings"].regress.values()} == {3}
+
+
+@pytest.mark.parametrize("command", ["train", "experiment"])
+def test_a_misspelt_option_is_said_before_anything_is_done(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = [str(tmp_path / "videos")] if command == "train" else ["table-4", "--dry-run"]
+    call = [command, *what, "-o", str(tmp_path / "out"), "--preset", "tiny", "--set", "regress.option.wight=3"]
+    assert "Did you mean 'weight'?" in refused(capsys, call)
+    assert not (tmp_path / "out").exists()
 
 
 # ------------------------------------------------------------------------------------------------- refusals

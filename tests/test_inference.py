@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 from pydicom.data import get_testdata_file
 
+from echocycle import inference
 from echocycle.bundle import Bundle, Part, RegressorSpec, SegmenterSpec, load_bundle, save_bundle
 from echocycle.cli import main
 from echocycle.data.clips import ClipBatch, clip_starts, cut_clip
@@ -223,6 +226,84 @@ def test_the_same_call_again_gives_the_same(phantom_folder: Path, tmp_path: Path
     assert main(call) == 0
     assert {name: (out / name).read_bytes() for name in first} == first
     assert len(rows_of(out / "predictions.csv")) == 1
+
+
+def test_a_call_that_was_cut_short_is_gone_on_with(
+    phantom_folder: Path,
+    tmp_path: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was done is in the table, is not done again, and that is said; what changed is done again."""
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    for name in "abc":
+        write_short(phantom_folder, folder / f"{name}.avi")
+    original, seen = inference.predict_recording, list[str]()
+
+    def noting(path: Path, *rest: Any) -> Any:
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+        seen.append(path.name)
+        return original(path, *rest)
+
+    monkeypatch.setattr(inference, "predict_recording", noting)
+
+    def predicted(stride: int) -> list[str]:
+        seen.clear()
+        inference.predict_all([folder], out, model, device="cpu", stride=stride)
+        return list(seen)
+
+    stop = 2
+    with pytest.raises(KeyboardInterrupt):
+        predicted(30)
+    assert [Path(row["source"]).name for row in rows_of(out / "predictions.csv")] == ["a.avi", "b.avi"]
+    stop = 99
+    capsys.readouterr()
+    assert predicted(30) == ["c.avi"]
+    assert " ".join(capsys.readouterr().err.split()).count("predicted before; delete") == 2
+    table = (out / "predictions.csv").read_bytes()
+    assert [Path(row["source"]).name for row in rows_of(out / "predictions.csv")] == ["a.avi", "b.avi", "c.avi"]
+    (out / "predictions.csv").unlink()  # as after a kill that left no time for it
+    assert predicted(30) == []
+    assert (out / "predictions.csv").read_bytes() == table
+    os.utime(folder / "b.avi", (time.time() + 10, time.time() + 10))
+    assert predicted(30) == ["b.avi"]
+    assert predicted(20) == ["a.avi", "b.avi", "c.avi"]
+    (out / "a.avi.json").unlink()
+    other = load_bundle(model)
+    assert other.regressor is not None
+    os.utime(folder / "b.avi", (0, 0))
+    save_bundle(replace(other, provenance={"run": "another"}), tmp_path / "other" / "model")
+    assert predicted(20) == ["a.avi"]
+    inference.predict_all([folder], out, tmp_path / "other", device="cpu", stride=20)
+    assert seen == ["a.avi", "a.avi", "b.avi", "c.avi"]
+
+
+def test_a_file_of_that_name_elsewhere_is_another_recording(
+    phantom_folder: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where both are named by the same relative path."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        write_short(phantom_folder, tmp_path / name / "a.avi")
+    call = ["predict", "a.avi", "-o", str(tmp_path / "out"), "-m", str(model), "--stride", "30"]
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(call) == 0
+    monkeypatch.chdir(tmp_path / "there")
+    monkeypatch.setattr(inference, "predict_recording", lambda *_: pytest.fail("was predicted"))
+    assert main(call) == 1
+
+
+def test_the_output_folder_is_looked_at_first(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "load_bundle", lambda *_: pytest.fail("went on"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predictions.csv").write_text("FileName,EF\na,50\n")
+    (tmp_path / "file").write_text("text")
+    for out, message in (("out", "another kind of table"), ("file", "is a file; name a folder")):
+        with pytest.raises(EchocycleError, match=message):
+            inference.predict_all([tmp_path / "a.avi"], tmp_path / out, model)
 
 
 def test_what_cannot_be_predicted_is_refused(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,9 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     folder only videos that carry the annotation can be labelled; the others follow behind them as unlabelled.
 
     Args:
-        needs: what "labelled" must mean for the stage; a selected video without it is dropped, as the code does.
+        needs: what "labelled" must mean for the stage. A selected video without it is dropped, as in the code; where
+            all are selected it is unlabelled, so that with 1,000 EF and 50 tracings a segmenter learns from 50 traced
+            videos and the other 950.
     """
     index = store.index
     train = store.videos("train")
@@ -76,17 +78,19 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
             f"labels.labelled asks for {wanted} labelled videos; {store.path} has {available} "
             "annotated training videos. Lower it."
         )
-    labelled = pool[: min(wanted, available)]
-    rest = pool[len(labelled) :]
+    usable = _has(store, needs)
+    chosen = pool[: min(wanted, available)]
+    labelled = chosen[usable[chosen]]
+    rest = pool[len(chosen) :]
+    if settings.labelled == "all":
+        rest = np.concatenate([rest, chosen[~usable[chosen]]])
     unlabelled = rest[: count_of(settings.unlabelled, len(rest), "labels.unlabelled")]
     excluded = np.setdiff1d(order, np.concatenate([labelled, unlabelled]))
 
-    usable = _has(store, needs)
     validation = store.videos("val")
     validation = validation[usable[validation]]
     validation = np.random.RandomState(settings.seed).permutation(validation)
     validation = validation[: count_of(settings.validation, len(validation), "labels.validation")]
-    labelled = labelled[usable[labelled]]
     if not labelled.size:
         raise EchocycleError(
             f"No labelled video with {'an EF' if needs == 'ef' else 'a tracing'} is left of {wanted} wanted; "

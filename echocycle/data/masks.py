@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, sweep, write_json
+from echocycle.files import empty_unless_begun, read_json, write_json
 
 FORMAT = 2
 READABLE = (1, 2)
@@ -112,10 +112,8 @@ class MaskWriter:
         self.partial = self.folder.with_name(f"{self.folder.name}.partial")
         self.meta: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **meta}))  # as it is read back
         started = self.partial / "started.json"
-        sweep(self.partial)
-        if not started.exists() or read_json(started) != self.meta:
-            for file in self.partial.glob("*"):
-                file.unlink()
+        empty_unless_begun(self.partial, self.meta)
+        if not started.exists():
             write_json(started, self.meta)
         self._videos = videos
         self._journal = self.partial / "journal.bin"  # per video: its row, then the length of each frame

@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,20 +18,20 @@ from typing import Any
 import numpy as np
 
 from echocycle.data.echonet import (
-    EchonetFolder,
     EchonetSettings,
     Finding,
     Record,
     authors_order,
     finding_text,
     read_echonet,
+    render_report,
     report_dict,
     traced_pair,
 )
 from echocycle.data.masks import MaskWriter
 from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, sha256, sweep, write_json, write_text
+from echocycle.files import empty_unless_begun, read_json, sha256, write_json, write_text
 from echocycle.settings import PrepareSettings
 from echocycle.workers import in_order
 
@@ -69,6 +68,9 @@ class Source:
     ranks: dict[str, int]
     """Place of each training video in the order that labelled subsets are shuffled from."""
     report: dict[str, Any]
+    """The data report as plain values for JSON; `findings` are what was wrong with the listing."""
+    page: Any
+    """The same for a terminal: something that rich can print."""
 
 
 def open_source(root: Path, settings: PrepareSettings) -> Source:
@@ -94,6 +96,7 @@ def open_source(root: Path, settings: PrepareSettings) -> Source:
         digest=listing.hexdigest(),
         ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
         report={**report_dict(folder), "findings": [_plain(finding) for finding in folder.findings]},
+        page=render_report(folder),
     )
 
 
@@ -123,7 +126,7 @@ def prepare_store(
     """
     opened, store = open_source(Path(source), settings), Path(store)
     said = {key: value for key, value in asdict(settings).items() if key != "workers" and value is not None}
-    job = {"format": FORMAT, "listing": opened.digest, "settings": said}
+    job = json.loads(json.dumps({"format": FORMAT, "listing": opened.digest, "settings": said}))  # as it is read back
     if store.exists():
         return _reopen(store, job)
     partial = store.with_name(store.name + ".partial")
@@ -162,14 +165,14 @@ def _decode_all(
 
 
 def decode_findings(
-    folder: EchonetFolder, settings: PrepareSettings, *, progress: Callable[[int, int], None] | None = None
+    source: Source, settings: PrepareSettings, *, progress: Callable[[int, int], None] | None = None
 ) -> list[dict[str, Any]]:
     """What reading every video of a folder would report, without keeping a frame."""
     found: list[dict[str, Any]] = []
-    for number, decoded in enumerate(_decode_all(decode_echonet, list(folder.records), settings), 1):
+    for number, decoded in enumerate(_decode_all(source.decode, list(source.records), settings), 1):
         found += decoded.findings
         if progress:
-            progress(number, len(folder.records))
+            progress(number, len(source.records))
     return merge_findings(found)
 
 
@@ -278,10 +281,8 @@ class _Writer:
     def __init__(self, folder: Path, job: dict[str, Any]):
         self.folder, self.job = folder, job
         started = folder / "started.json"
-        sweep(folder)
-        if not started.exists() or read_json(started) != job:
-            for item in folder.iterdir():
-                shutil.rmtree(item) if item.is_dir() else item.unlink()
+        empty_unless_begun(folder, job)
+        if not started.exists():
             write_json(started, job)
         self._journal = folder / "journal.jsonl"
         self._size("journal.jsonl")

@@ -21,7 +21,7 @@ from echocycle.data.camus import (
     read_camus,
     to_network_size,
 )
-from echocycle.data.prepare import Decoded, Source, number_or_none
+from echocycle.data.prepare import Decoded, Source, finding_line, number_or_none
 from echocycle.data.store import SIZE
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
@@ -40,6 +40,7 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
     for r in folder.records:
         files = sorted((kind, path.name) for kind, path in r.files.items())
         listing.update(f"{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps},{files}\n".encode())
+    report = _report(folder)
     training = [name for name, record in zip(names, folder.records, strict=True) if _split(record) == "train"]
     return Source(
         root=folder.root,
@@ -49,7 +50,8 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
         decode=decode_camus,
         digest=listing.hexdigest(),
         ranks={name: rank for rank, name in enumerate(training)},
-        report=_report(folder),
+        report=report,
+        page=_page(report),
     )
 
 
@@ -121,6 +123,15 @@ def _name(record: CamusRecord) -> str:
 
 def _split(record: CamusRecord) -> str:
     return record.split or DEFAULT_SPLIT
+
+
+def _page(report: dict[str, Any]) -> str:
+    """The data report for a terminal: counts, then the findings, the worst first."""
+    splits = ", ".join(f"{count['videos']} {split}" for split, count in report["splits"].items())
+    quality = ", ".join(f"{count} {name}" for name, count in report["quality"].items())
+    findings = [f"{finding['level']} {finding['kind']}: {finding_line(finding)}" for finding in report["findings"]]
+    title = f"{report['root']}: {report['videos']} patients ({report['release']})"
+    return "\n".join([title, f"splits: {splits}", f"quality: {quality}", *(findings or ["Nothing odd was found."])])
 
 
 def _report(folder: CamusFolder) -> dict[str, Any]:

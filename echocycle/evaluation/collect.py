@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import report as page
+from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.report import LabelBudget, Overlays, Provenance, ReportData, RunReport
 from echocycle.evaluation.tables import read_dice, read_predictions, read_volumes
 from echocycle.files import write_text
@@ -52,12 +51,12 @@ def collect(runs: list[Path], title: str) -> ReportData:
         provenance=Provenance(
             software=f"echocycle {now['versions']['echocycle']}",
             torch=now["versions"]["torch"],
-            phantom=", ".join("real data" if p is None else f"version {p}" for p in sorted(phantoms, key=str)),
+            phantom=", ".join(_phantom(version) for version in sorted(phantoms, key=str)),
             data=", ".join(sorted({f"{info['data']['source']} ({info['data']['id']})" for info in infos})),
             command=now["command"],
             machine=now["machine"],
         ),
-        train_ef=_train_ef(runs, infos),
+        train_ef=_training_ef(runs, infos, warnings),
         reference=next((r.method for r in reports if r.stage == "regress" and r.method == "supervised"), None),
         warnings=warnings,
     )
@@ -98,6 +97,7 @@ def read_run(path: Path) -> RunReport:
         provenance=Provenance(
             software=f"echocycle {made['versions']['echocycle']}",
             torch=made["versions"]["torch"],
+            phantom=_phantom(info["data"]["phantom_version"]),
             data=f"{info['data']['source']} ({info['data']['id']})",
             command=made["command"],
             machine=made["machine"],
@@ -105,15 +105,15 @@ def read_run(path: Path) -> RunReport:
     )
 
 
-def _train_ef(runs: list[Path], infos: list[dict[str, Any]]) -> list[float] | None:
+def _phantom(version: int | None) -> str:
+    return "real data" if version is None else f"version {version}"
+
+
+def _training_ef(runs: list[Path], infos: list[dict[str, Any]], warnings: list[str]) -> np.ndarray | None:
     """EF of the labelled training videos of the first regression run, for the naive baseline."""
-    for path, info in zip(runs, infos, strict=True):
-        if info["stage"] == "regress":
-            labels = pd.read_csv(path / "labels.csv", dtype={"name": str})
-            names = set(labels["name"][labels["subset"] == "labelled"])
-            try:
-                index = Store(Path(info["where"]["store"])).index
-            except EchocycleError:
-                return None
-            return index["ef"][index["name"].isin(names)].dropna().tolist()
-    return None
+    first = next((path for path, info in zip(runs, infos, strict=True) if info["stage"] == "regress"), None)
+    try:
+        return None if first is None else training_ef(first)
+    except EchocycleError as error:
+        warnings.append(f"There is no naive baseline. {error}")
+        return None

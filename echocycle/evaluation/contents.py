@@ -16,7 +16,6 @@ import pandas as pd
 
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import figures
-from echocycle.evaluation.figures import AreaCurve
 from echocycle.evaluation.metrics import (
     METRICS,
     Interval,
@@ -60,7 +59,6 @@ class Provenance:
     data: str = ""
     command: str = ""
     machine: str = ""
-    duration: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,6 @@ class RunReport:
     volumes: pd.DataFrame | None = None
     losses: Path | None = None  # CSV: step, and a column per named loss
     overlays: Overlays | None = None
-    areas: Sequence[AreaCurve] = ()
-    notes: Sequence[str] = ()
     provenance: Provenance | None = None
 
 
@@ -100,7 +96,6 @@ class ReportData:
     title: str
     runs: Sequence[RunReport]
     date: str = ""
-    summary: str = ""
     provenance: Provenance = field(default_factory=Provenance)
     train_ef: Sequence[float] | np.ndarray | None = None  # percent, labelled videos: for the naive baseline
     reference: str | None = None  # the method others are compared with; the first one by default
@@ -189,7 +184,6 @@ class Contents:
 
     title: str
     date: str
-    summary: str
     facts: Sequence[tuple[str, str]]
     tiles: Sequence[Tile]
     warnings: Sequence[str]
@@ -252,15 +246,9 @@ class Result:
         return self.split, self.protocol
 
 
-def _patients(videos: pd.DataFrame) -> np.ndarray | None:
-    """Patients to resample, where some patient has several videos."""
-    patients = videos["patient"].to_numpy(dtype=str)
-    several = len(set(patients)) < len(patients)
-    return patients if several and len(set(patients)) > 1 else None
-
-
-def _resampling(data: ReportData) -> dict[str, Any]:
-    return {"resamples": data.resamples, "level": data.level, "seed": data.seed}
+def _resampling(data: ReportData, videos: pd.DataFrame) -> dict[str, Any]:
+    """How intervals over these videos are made."""
+    return {"groups": videos["patient"], "resamples": data.resamples, "level": data.level, "seed": data.seed}
 
 
 def _results(data: ReportData, problems: list[str]) -> list[Result]:
@@ -277,9 +265,7 @@ def _results(data: ReportData, problems: list[str]) -> list[Result]:
         for (split, protocol), part in videos.groupby(["split", "protocol"], sort=False):
             part = part.reset_index(drop=True)
             try:
-                intervals = bootstrap_intervals(
-                    part["ef_true"], part["ef_pred"], groups=_patients(part), **_resampling(data)
-                )
+                intervals = bootstrap_intervals(part["ef_true"], part["ef_pred"], **_resampling(data, part))
             except EchocycleError as error:
                 problems.append(f"{run.name}, split {split}, {protocol}: {error}")
                 continue
@@ -308,9 +294,7 @@ def _naive(data: ReportData, results: Sequence[Result], problems: list[str]) -> 
     for split in dict.fromkeys(result.split for result in results):
         like = next(result for result in results if result.split == split)
         videos = like.videos.assign(ef_pred=answer)
-        intervals = bootstrap_intervals(
-            videos["ef_true"], videos["ef_pred"], groups=_patients(videos), **_resampling(data)
-        )
+        intervals = bootstrap_intervals(videos["ef_true"], videos["ef_pred"], **_resampling(data, videos))
         run = RunReport(name="no video looked at", method=f"mean training EF, {number(answer, 1)}\u00a0%")
         rows.append((Result(run, split, "–", videos, intervals), answer))
     return rows
@@ -391,7 +375,7 @@ def _runs_section(data: ReportData, results: Sequence[Result], naive: Sequence[t
         columns = ["<run", "<method", "seed", "labelled", "<split", "<protocol", "videos"]
         columns += [label for _, label, *_ in _METRIC_COLUMNS] + ["limits of agreement"]
         rows = [_run_row(result) for result in [*results, *(other for other, _ in naive)]]
-        grouped = any(_patients(result.videos) is not None for result in results)
+        grouped = any(result.videos["patient"].nunique() < len(result.videos) for result in results)
         unit = "patients, with all their videos" if grouped else "videos"
         caption = (
             f"Each run, with {_percent(data.level)} percentile bootstrap intervals: "
@@ -468,8 +452,7 @@ def _difference_row(data: ReportData, name: str, a: Sequence[Result], b: Sequenc
     videos, preds_a, preds_b = _common(a, b)
     true = videos["ef_true"].to_numpy(float)
     differences = [
-        paired_difference(true, preds_a, preds_b, metric, groups=_patients(videos), **_resampling(data))
-        for metric in ("mae", "rmse")
+        paired_difference(true, preds_a, preds_b, metric, **_resampling(data, videos)) for metric in ("mae", "rmse")
     ]
     runs = [[result.intervals["mae"].value for result in family] for family in (a, b)]
     over_runs = unpaired_t(*runs) if min(map(len, runs)) > 1 else None
@@ -704,14 +687,10 @@ def _masks_section(data: ReportData, problems: list[str]) -> Section:
                 shown = run.overlays
                 svg = figures.overlay_figure(shown.frames, shown.true, shown.pred, shown.captions)
                 blocks.append(Drawing(svg, f"Masks of {run.name}: true (solid, blue), predicted (dashed, orange)."))
-            for part in _chunks(list(run.areas)):
-                words = f"Area of the left ventricle by {run.name}, with end diastole and end systole of each beat."
-                blocks.append(Drawing(figures.area_figure(part), words))
         except EchocycleError as error:
             problems.append(f"Masks of {run.name}: {error}")
     blocks += _without(data, "segment", "a sheet of masks", lambda run: run.overlays is not None, "frames with masks")
-    blocks += _without(data, "segment", "area curves", lambda run: run.areas, "areas of each frame")
-    return Section("Masks and beats", blocks)
+    return Section("Masks", blocks)
 
 
 # --- labels, settings, facts ----------------------------------------------------------------------
@@ -767,14 +746,14 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
 def facts(provenance: Provenance) -> list[tuple[str, str]]:
     """Provenance as pairs of words."""
     labels = {"software": "Software", "torch": "PyTorch", "phantom": "Phantom", "data": "Data"}
-    labels |= {"command": "Command", "machine": "Machine", "duration": "Duration"}
+    labels |= {"command": "Command", "machine": "Machine"}
     return [(label, getattr(provenance, name) or NOT_RECORDED) for name, label in labels.items()]
 
 
 def _settings_section(data: ReportData) -> Section:
     blocks: list[Block] = []
     for run in data.runs:
-        inside: list[Block] = [Text(note) for note in run.notes]
+        inside: list[Block] = []
         if run.provenance is not None:
             rows = [[Cell(label), Cell(value)] for label, value in facts(run.provenance)]
             inside.append(Table(["<where from", "<"], rows))
@@ -837,7 +816,6 @@ def build_contents(data: ReportData) -> Contents:
     return Contents(
         title=data.title,
         date=data.date or NOT_RECORDED,
-        summary=data.summary,
         facts=facts(data.provenance),
         tiles=_tiles(data, results, naive),
         warnings=[*data.warnings, *problems],

@@ -1,6 +1,7 @@
 """Stage `evaluate`: a finished run on the videos of its store; tables first, then the numbers made from them."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,13 @@ from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import predictions as predict
 from echocycle.evaluation.metrics import (
-    METRICS,
     Interval,
     bootstrap_intervals,
     dice_per_video,
     naive_prediction,
     pooled_dice,
 )
+from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import (
     per_video,
     read_dice,
@@ -32,8 +33,8 @@ from echocycle.evaluation.tables import (
     write_predictions,
     write_volumes,
 )
-from echocycle.files import read_json, sweep, write_json
-from echocycle.masks import mask_id
+from echocycle.files import read_json, sweep, write_json, write_text
+from echocycle.masks import check_color, mask_id
 from echocycle.runs import Run
 from echocycle.settings import EvaluateSettings, to_dict
 
@@ -55,6 +56,8 @@ def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Pat
     device = choose_device(settings.device)
     settings = replace(settings, precision=choose_precision(settings.precision, device))
     bundle = load_bundle(run.model, device)
+    for part in bundle.parts().values():
+        check_color(part, bundle.path, store)
     videos = [int(v) for split in settings.splits for v in store.videos(split)]
     if not videos:
         raise EchocycleError(f"{store.path} has no video in {', '.join(settings.splits)}.")
@@ -91,8 +94,11 @@ class _Journal:
             for line in lines[1:-1]:  # what follows the last line end is torn
                 entry = json.loads(line)
                 self.rows[entry["video"]] = entry["rows"]
+        elif lines:
+            words = f"{path} is of an evaluation with other settings, model or store; its videos are predicted again."
+            console.print(words, soft_wrap=True, highlight=False)
         kept = [json.dumps({"video": video, "rows": rows}) for video, rows in self.rows.items()]
-        path.write_text("\n".join([json.dumps(job), *kept]) + "\n", encoding="utf-8")
+        write_text(path, "\n".join([json.dumps(job), *kept]) + "\n")
 
     def over(self, title: str, videos: list[int], make: Callable[[int], Any]) -> Iterator[Any]:
         """The rows of each video, from the journal or made and noted."""
@@ -130,6 +136,7 @@ def _evaluate_regressor(
         raise EchocycleError(
             f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
         )
+    naive = naive_metrics(run, store, settings)  # before the hours of inference: it may be refused
     labelled = [video for video in videos if np.isfinite(store.index["ef"][video])]
     if not labelled:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
@@ -145,7 +152,7 @@ def _evaluate_regressor(
     asked = store.index["split"][labelled].value_counts().to_dict()
     return {
         "ef": ef_metrics(read_predictions(folder / "predictions.csv"), asked),
-        "naive": naive_metrics(run, store, settings),
+        "naive": naive,
     }
 
 
@@ -159,11 +166,9 @@ def _masks_of(segmenter: Part | None, store: Store) -> MaskSet | None:
 
 
 def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[str, Any]:
-    """What always answering the mean EF of the run's labelled videos gives, with intervals, by split."""
-    table = pd.read_csv(run.path / "labels.csv", dtype={"name": str})
-    names = set(table["name"][table["subset"] == "labelled"])
+    """What always answering the mean EF of the run's labelled videos gives on a store, with intervals, by split."""
+    guess = naive_prediction(training_ef(run.path, store))
     index = store.index
-    guess = naive_prediction(index["ef"][index["name"].isin(names) & index["ef"].notna()])
     found: dict[str, Any] = {"ef": guess}
     for split in settings.splits:
         rows = index[(index["split"] == split) & index["ef"].notna()]
@@ -192,16 +197,14 @@ def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict
 
 def intervals(true: np.ndarray, pred: np.ndarray, patients: Any) -> dict[str, Any]:
     """`METRICS` of videos with 95 % intervals over patients, as plain JSON; an undefined metric is left out."""
-    defined = dict(METRICS)
-    if np.ptp(pred) == 0 or np.ptp(true) == 0:  # a constant answer has no correlation
-        defined = {name: metric for name, metric in METRICS.items() if "pearson" not in name}
-    found = bootstrap_intervals(true, pred, defined, groups=list(patients))
-    return {name: interval_dict(interval) for name, interval in found.items()}
+    found = bootstrap_intervals(true, pred, groups=list(patients))
+    return {name: interval_dict(interval) for name, interval in found.items() if math.isfinite(interval.value)}
 
 
-def interval_dict(interval: Interval) -> dict[str, float]:
-    """An interval as JSON."""
-    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
+def interval_dict(interval: Interval) -> dict[str, float | None]:
+    """An interval as JSON; ends that are undefined are null."""
+    ends = {"low": interval.low, "high": interval.high}
+    return {"value": interval.value, **{name: end if math.isfinite(end) else None for name, end in ends.items()}}
 
 
 def _plain(value: Any) -> Any:

@@ -290,46 +290,7 @@ def losses_figure(runs: Mapping[str, pd.DataFrame]) -> str:
     return _panels(len(titles), 3, 2.1, draw, legend)
 
 
-# --- areas and masks ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AreaCurve:
-    """Area of the left ventricle in each frame of a video, in pixels (time,), and its beats as (ED, ES) frames."""
-
-    title: str
-    fps: float
-    area: ArrayLike
-    beats: Sequence[tuple[int, int]] = ()
-
-
-def area_figure(curves: Sequence[AreaCurve]) -> str:
-    """Area over time, one panel per video, with ED and ES of every beat."""
-    if not curves:
-        raise EchocycleError("There is nothing to draw.")
-    if len(curves) > PANELS_PER_FIGURE:
-        raise EchocycleError(f"{len(curves)} panels; a figure holds at most {PANELS_PER_FIGURE}.")
-
-    marks = zip(("end diastole", "end systole"), SERIES, ("^", "v"), strict=False)
-    styles: list[dict[str, Any]] = [
-        {"label": name, "color": colour, "marker": marker, "markersize": 5.5, "linestyle": "none"}
-        for name, colour, marker in marks
-    ]
-
-    def draw(axis: Axes, index: int) -> None:
-        curve = curves[index]
-        area = np.asarray(curve.area, dtype=np.float64)
-        seconds = np.arange(len(area)) / curve.fps
-        axis.plot(seconds, area, color=MUTED, linewidth=1.1)
-        for column, style in enumerate(styles):
-            frames = np.array(sorted({beat[column] for beat in curve.beats}), dtype=int)
-            axis.plot(seconds[frames], area[frames], **style)
-        axis.set(title=_shorten(curve.title), xlabel="seconds", ylabel="area, pixels")
-        axis.set_ylim(0, 1.12 * max(1.0, float(np.nanmax(area))))
-        axis.margins(x=0.02)
-
-    legend = [Line2D([], [], **style) for style in styles]
-    return _panels(len(curves), min(2, len(curves)), 1.7, draw, legend)
+# --- masks ----------------------------------------------------------------------------------------
 
 
 def _outline(axis: Axes, mask: NDArray, colour: str, dash: Any) -> None:

@@ -28,11 +28,9 @@ from echocycle.evaluation.contents import (
     Text,
     build_contents,
 )
-from echocycle.evaluation.figures import AreaCurve
 from echocycle.files import write_text
 
 __all__ = [
-    "AreaCurve",
     "LabelBudget",
     "Overlays",
     "Provenance",
@@ -132,8 +130,6 @@ def write_markdown(data: ReportData | Contents) -> str:
     """The report as Markdown: the same text and tables; figures are named only."""
     contents = data if isinstance(data, Contents) else build_contents(data)
     lines = [f"# {_plain(contents.title)}", "", DISCLAIMER, ""]
-    if contents.summary:
-        lines += [_plain(contents.summary), ""]
     lines += [f"- {label}: {_plain(value)}" for label, value in (("Date", contents.date), *contents.facts)]
     lines.append("")
     if contents.warnings:

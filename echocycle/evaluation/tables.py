@@ -1,5 +1,7 @@
 """The tables that a run leaves for evaluation: predictions.csv, dice.csv and volumes.csv, written and read.
 
+Also labels.csv of training, which is only read here.
+
 Text stays text (a video may be called 0012), numbers come back exactly as written, further columns are kept,
 and a table that breaks a rule is an `EchocycleError` that names the file, the column and the first bad rows.
 """
@@ -70,6 +72,12 @@ VOLUMES: dict[str, Column] = {
     "area_es": Column("number", optional=True, lowest=0),
     "beats": Column("whole", optional=True, lowest=0),
     "notes": NOTE,
+}
+
+LABELS: dict[str, Column] = {
+    "name": TEXT,
+    "subset": Column("text", one_of=("labelled", "unlabelled", "excluded", "validation")),
+    "ef": Column("number", optional=True, lowest=0, highest=100),  # percent; of labelled videos only
 }
 
 _PREDICTION_KEY = ["run", "split", "protocol", "video", "clip_start"]
@@ -224,6 +232,12 @@ def write_volumes(path: Path, frame: pd.DataFrame) -> None:
 def read_volumes(path: Path) -> pd.DataFrame:
     """Read and check volumes.csv."""
     return check_volumes(_read(path), str(path))
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read and check labels.csv; that of an earlier version has no column `ef`."""
+    frame = _read(path)
+    return check_table(frame, {name: rule for name, rule in LABELS.items() if name in frame or name != "ef"}, str(path))
 
 
 def per_video(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -1,13 +1,16 @@
 """End of the flow: all recordings in one table, `predictions.csv`, for spreadsheets and statistics."""
 
 import csv
+import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from echocycle.errors import EchocycleError
-from echocycle.files import replacing
+from echocycle.files import write_text
 from echocycle.prediction import Prediction
 
+NAME = "predictions.csv"
 COLUMNS = (
     "source",
     "ef",
@@ -21,24 +24,26 @@ COLUMNS = (
     "ed_frames",
     "es_frames",
     "model",
-    "model_hash",
     "notes",
 )
 
 
-def write_csv(prediction: Prediction, folder: Path) -> Path:
-    """Add one row to `predictions.csv`, or replace the recording's earlier row. For one process at a time."""
-    path = Path(folder) / "predictions.csv"
-    rows = [row for row in read_rows(path) if row["source"] != prediction.source]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows([*rows, as_row(prediction)])
+def write_csv(predictions: Iterable[Prediction], folder: Path) -> Path:
+    """Add a row for each prediction to `predictions.csv`, or replace the recording's. For one process at a time."""
+    rows = {row["source"]: row for row in read_rows(folder)}
+    rows |= {prediction.source: as_row(prediction) for prediction in predictions}
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows.values())
+    path = Path(folder) / NAME
+    write_text(path, text.getvalue())
     return path
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a `predictions.csv` of this writer; none if there is no file."""
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of this writer's table in a folder; none if there is no file."""
+    path = Path(folder) / NAME
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -64,7 +69,6 @@ def as_row(prediction: Prediction) -> dict[str, str]:
         "ed_frames": " ".join(map(str, prediction.ed_frames)),
         "es_frames": " ".join(map(str, prediction.es_frames)),
         "model": str(prediction.model.get("id", "")),
-        "model_hash": str(prediction.model.get("hash", "")),
         "notes": "; ".join(prediction.notes),
     }
 

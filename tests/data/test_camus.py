@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from echocycle import stages
 from echocycle.data.camus import (
     CamusFolder,
     CamusRecord,
@@ -29,7 +30,7 @@ from echocycle.data.camus import (
 )
 from echocycle.data.prepare import prepare_store
 from echocycle.data.store import SIZE
-from echocycle.errors import EchocycleError
+from echocycle.errors import EchocycleError, Finding
 from echocycle.evaluation.volumes import disc_volume
 from echocycle.settings import PrepareSettings
 
@@ -941,3 +942,15 @@ def test_unreadable_patient_is_left_out_of_the_store(nifti, tmp_path):
 def test_prepare_keeps_no_colour_of_grey_pictures(nifti, tmp_path):
     with pytest.raises(EchocycleError, match="leave `color` out"):
         prepare_store(nifti, tmp_path / "store", PrepareSettings(color=True))
+
+
+def test_check_reads_what_prepare_reads(nifti, capsys):
+    report = stages.check(nifti, PrepareSettings(workers=0), decode=True)
+    assert report["videos"] == 3
+    assert "camus-nifti" in capsys.readouterr().err
+    victim = sorted(nifti.rglob("*_4CH_half_sequence.nii.gz"))[0]
+    victim.write_bytes(victim.read_bytes()[:-40])
+    stages.check(nifti)
+    with pytest.raises(Finding, match="errors were found"):
+        stages.check(nifti, PrepareSettings(workers=0), decode=True)
+    assert f"The patient is left out. [{victim.parent.name}]" in " ".join(capsys.readouterr().err.split())

@@ -95,6 +95,23 @@ def test_seed_0_gives_the_authors_subset() -> None:
     assert names(store, tracing.unlabelled) == set(shuffled[700:720])
 
 
+@pytest.mark.parametrize("needs", ["ef", "tracing"])
+def test_of_all_labels_those_of_the_other_kind_are_unlabelled(needs: Any) -> None:
+    """A hospital's 90 EF and 8 tracings: its segmenter sees the other videos too, each in one subset."""
+    index = listing([f"T{i:03d}" for i in range(100)])
+    index.loc[8:, ["annotation", "ed_frame", "es_frame"]] = ["ef", -1, -1]
+    index.loc[:9, "ef"] = np.nan
+    store = ListOnly(pd.concat([index, listing(["V1"], "val")], ignore_index=True))
+    budget = draw_budget(store, LabelSettings("all"), needs=needs)
+    expected = {"ef": set(range(10, 100)), "tracing": set(range(8))}[needs]
+    assert set(budget.labelled) == expected
+    assert set(budget.unlabelled) == set(range(100)) - expected
+    assert not budget.excluded
+    some = draw_budget(store, LabelSettings("all", unlabelled="0"), needs=needs)
+    assert not some.unlabelled
+    assert set(some.excluded) == set(range(100)) - expected
+
+
 def test_an_unreadable_video_moves_nobody() -> None:
     """The shuffle is of the list; whoever is not in the store is passed over."""
     store = videos()

@@ -161,15 +161,19 @@ def test_what_was_whole_is_not_written_again(tmp_path: Path) -> None:
     assert [again.is_done(video) for video in range(4)] == [True, True, False, False]
 
 
-def test_other_facts_start_anew_and_equal_ones_do_not(tmp_path: Path) -> None:
+def test_other_facts_start_anew_and_equal_ones_do_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = videos()
     first = MaskWriter(tmp_path / "run", len(content), {**META, "splits": ("train",)})
     first.add(0, content[0])
     # a tuple comes back from JSON as a list; that is no other fact
     same = MaskWriter(tmp_path / "run", len(content), {**META, "splits": ("train",)})
     assert same.is_done(0)
+    assert capsys.readouterr().err == ""
     other = MaskWriter(tmp_path / "run", len(content), {**META, "segmenter": "another"})
     assert not other.is_done(0)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "run.partial" in said
+    assert "segmenter was 'abc', is 'another'" in said
     other.add(0, content[1])
     masks = other.finish()
     assert masks.meta["segmenter"] == "another"

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from echocycle import stages
 from echocycle.data import prepare
 from echocycle.data.echonet import read_echonet
-from echocycle.data.prepare import decode_findings, finding_line, merge_findings, prepare_store
+from echocycle.data.prepare import decode_findings, finding_line, merge_findings, open_source, prepare_store
 from echocycle.data.store import COLUMNS, SIZE, Store
 from echocycle.data.tracing import trace_mask
 from echocycle.data.video import read_video, write_mjpeg
@@ -193,7 +194,7 @@ def test_a_damaged_video_is_left_out_and_reported(phantom_folder: Path, tmp_path
     assert unreadable["names"] == [names[1], names[3]]
     assert all(name in finding_line(unreadable) for name in (names[1], names[3]))
     np.testing.assert_array_equal(store.frames(2), read_video(folder / "Videos" / f"{names[4]}.avi").frames)
-    found = decode_findings(read_echonet(folder), HERE)
+    found = decode_findings(open_source(folder, HERE), HERE)
     assert [f["names"] for f in found if f["level"] == "error"] == [[names[1], names[3]]]
 
 
@@ -388,7 +389,9 @@ def test_a_kill_among_the_last_moves(
     raise AssertionError("finish has more such moves than were tried")
 
 
-def test_another_job_begins_anew(few: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+def test_another_job_begins_anew_and_says_so(
+    few: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What a killed `prepare` with other settings left is not mixed in."""
     folder, expected = few
     store = tmp_path / "store"
@@ -397,8 +400,25 @@ def test_another_job_begins_anew(few: tuple[Path, dict[str, bytes]], tmp_path: P
         prepare_store(folder, store, replace(HERE, color=True), progress=_kill_at_three)
     (partial / "masks" / "truth").mkdir(parents=True)
     (partial / "masks" / "truth" / "masks.json").write_text("{}")
+    assert capsys.readouterr().err == ""
     prepare_store(folder, store, HERE)
     assert content(store) == expected
+    said = " ".join(capsys.readouterr().err.split())
+    assert "store.partial" in said
+    assert "settings.color was True, is False" in said
+
+
+def test_drawn_splits_are_gone_on_with_and_opened_again(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shares come back from JSON as a list; that is no other setting."""
+    folder = some_videos(phantom_folder, tmp_path / "videos", 6)
+    settings = replace(HERE, assign_splits=(0.5, 0.25, 0.25))
+    with pytest.raises(Killed):
+        prepare_store(folder, tmp_path / "store", settings, progress=_kill_at_three)
+    prepare_store(folder, tmp_path / "store", settings)
+    assert capsys.readouterr().err == ""
+    assert len(prepare_store(folder, tmp_path / "store", settings)) == 6
 
 
 def _kill_at_three(done: int, total: int) -> None:
@@ -435,6 +455,20 @@ def test_a_finished_store_is_opened_again_and_others_are_refused(
     change_rows(copied / "FileList.csv", lambda row: {**row, "Split": "TRAIN"})
     with pytest.raises(EchocycleError, match="another list"):
         prepare_store(copied, store, HERE)
+
+
+def test_check_takes_the_list_that_prepare_takes(phantom_folder: Path, tmp_path: Path) -> None:
+    """One without splits, which are drawn; without being told to, both refuse it."""
+    folder = some_videos(phantom_folder, tmp_path / "videos", 6)
+    rows = [{key: value for key, value in row.items() if key != "Split"} for row in rows_of(folder / "FileList.csv")]
+    write_rows(folder / "FileList.csv", rows)
+    settings = replace(HERE, assign_splits=(0.5, 0.25, 0.25))
+    told = stages.check(folder, settings, decode=True)
+    index = prepare_store(folder, tmp_path / "store", settings).index
+    listed = {split: summary["videos"] for split, summary in told["splits"].items() if summary["videos"]}
+    assert index["split"].value_counts().to_dict() == listed
+    with pytest.raises(EchocycleError, match="no column Split"):
+        stages.check(folder)
 
 
 def test_a_folder_that_is_no_store_is_not_written_into(few: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:

@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from chain import segment_settings
+from chain import copied, regress_settings, segment_settings
 
 from echocycle import stages
 from echocycle.data.phantom import PhantomSettings, write_phantom
 from echocycle.data.prepare import prepare_store
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.evaluate import traced_metrics
+from echocycle.evaluation import predictions
+from echocycle.evaluation.evaluate import _Journal, dice_metrics, traced_metrics
 from echocycle.evaluation.predictions import mask_rows
 from echocycle.evaluation.tables import read_dice
 from echocycle.evaluation.volumes import disc_volume, largest_components
-from echocycle.files import read_json, sha256
+from echocycle.files import read_json, sha256, write_json
 from echocycle.settings import EvaluateSettings, PrepareSettings
 
 
@@ -91,3 +92,90 @@ def test_largest_only_drops_the_other_blobs(run, store):
     found = stages.evaluate(run, EvaluateSettings(splits=("test",), largest_only=True), external=store.path)
     one_blob = read_dice(found / "dice.csv").set_index(["video", "phase"])
     assert (one_blob["size_pred"] <= whole["size_pred"]).all()
+
+
+# -------------------------------------------------------------------------------------------- other stores
+
+
+@pytest.fixture(scope="module")
+def regression(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("regression") / "run"
+    stages.regress(store.path, folder, regress_settings("supervised"))
+    return folder
+
+
+def test_frames_of_another_kind_are_refused_before_anything_is_predicted(
+    run, regression, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    """Grey models on an RGB store, and a model of RGB frames on a grey one."""
+    monkeypatch.setattr(predictions, "predict_clips", lambda *_: pytest.fail("was predicted"))
+    monkeypatch.setattr(predictions, "video_probabilities", lambda *_: pytest.fail("was predicted"))
+    write_phantom(tmp_path / "phantom", PhantomSettings(videos=10, val=3, test=3))
+    rgb, grey = (
+        prepare_store(tmp_path / "phantom", tmp_path / name, PrepareSettings(color=name == "rgb", workers=0)).path
+        for name in ("rgb", "grey")
+    )
+    for grey_model in (run, regression):
+        with pytest.raises(
+            EchocycleError, match="trained on grey frames and .*rgb holds RGB ones.*again without --color"
+        ):
+            stages.evaluate(grey_model, external=rgb)
+    stages.regress(rgb, tmp_path / "of-rgb", regress_settings("supervised"))
+    with pytest.raises(EchocycleError, match="trained on RGB frames and .*grey holds grey ones.*again with --color"):
+        stages.evaluate(tmp_path / "of-rgb", external=grey)
+
+
+def test_a_split_of_one_patient_has_values_without_intervals(regression, store, tmp_path):
+    other = copied(store, tmp_path).path
+    Store(other).index.assign(patient="the same").to_csv(other / "index.csv", index=False)
+    write_json(other / "store.json", {**store.meta, "id": "one-patient"})
+    settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=40)
+    metrics = read_json(stages.evaluate(regression, settings, external=other) / "metrics.json")
+    for found in (metrics["ef"]["test"]["strided"]["mae"], metrics["naive"]["test"]["mae"]):
+        assert found["value"] > 0
+        assert found["low"] is found["high"] is None
+
+
+def test_a_kill_while_the_journal_is_mended_loses_no_video(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "journal.jsonl"
+    list(_Journal(path, {"job": 1}).over("Evaluating", [3, 5], lambda video: [video]))
+    before = path.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("echocycle.files.os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _Journal(path, {"job": 1})
+    assert path.read_bytes() == before
+    assert _Journal(path, {"job": 1}).rows == {3: [3], 5: [5]}
+
+
+def test_a_journal_of_another_evaluation_is_dropped_and_said_so(tmp_path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "journal.jsonl"
+    list(_Journal(path, {"job": 1}).over("Evaluating", [3], lambda video: [video]))
+    assert capsys.readouterr().err.count("predicted again") == 0
+    assert _Journal(path, {"job": 2}).rows == {}
+    assert "journal.jsonl is of an evaluation with other settings" in " ".join(capsys.readouterr().err.split())
+
+
+# ----------------------------------------------------------------------------------------------- the tables
+
+
+def test_dice_is_pooled_and_averaged_over_videos():
+    """One video with large masks and one with small ones, of Dice 1/2 and 1: their mean stands beside the pooled one."""
+    counts = [("a", "ED", 50, 100, 100), ("a", "ES", 50, 100, 100), ("b", "ED", 10, 10, 10), ("b", "ES", 10, 10, 10)]
+    table = pd.DataFrame(counts, columns=["video", "phase", "intersection", "size_true", "size_pred"])
+    for phase, found in dice_metrics(table.assign(split="test"))["test"].items():
+        assert found["videos"] == 2, phase
+        assert found["mean"] == pytest.approx((0.5 + 1) / 2)
+        assert found["pooled"] == pytest.approx(2 * 60 / (110 + 110))
+
+
+def test_the_page_asks_for_nothing_that_no_run_can_have(run, regression, store, tmp_path):
+    stages.evaluate(regression, EvaluateSettings(splits=("test",), protocol=("strided",), stride=40))
+    text = stages.report(run, regression, out=tmp_path / "report.html").with_suffix(".md").read_text()
+    assert f"Phantom | version {store.phantom_version} |" in text
+    for words in ("not recorded", "No run has", "Duration", "area curves"):
+        assert words not in text, words

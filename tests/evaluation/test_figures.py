@@ -10,9 +10,7 @@ import pytest
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.figures import (
     PANELS_PER_FIGURE,
-    AreaCurve,
     Comparison,
-    area_figure,
     bland_altman_figure,
     interval_figure,
     losses_figure,
@@ -103,12 +101,6 @@ def test_broken_losses_are_named(tmp_path: Path, text: str | None, message: str)
 def test_no_losses():
     with pytest.raises(EchocycleError, match="no losses"):
         losses_figure({"student": pd.DataFrame({"step": [1], "loss": [np.nan]})})
-
-
-def test_areas():
-    area = 1000 + 300 * np.cos(np.arange(100) / 6)
-    curves = [AreaCurve("a", 50, area, [(0, 19), (38, 57)]), AreaCurve("b", 30, area)]
-    assert {"a", "b", "end diastole", "end systole", "seconds"} <= set(words(area_figure(curves)))
 
 
 def test_overlays():

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from echocycle.evaluation.contents import Contents, Missing, Table, build_contents, count, number, p_value
+from echocycle.evaluation.evaluate import ef_metrics
 from echocycle.evaluation.metrics import (
     METRICS,
     bootstrap_interval,
@@ -19,7 +20,6 @@ from echocycle.evaluation.metrics import (
 )
 from echocycle.evaluation.report import (
     DISCLAIMER,
-    AreaCurve,
     LabelBudget,
     Overlays,
     Provenance,
@@ -83,23 +83,20 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     frames = np.random.default_rng(0).integers(0, 255, (2, 24, 24), dtype=np.uint8)
     shape = np.zeros((2, 24, 24), bool)
     shape[:, 6:16, 8:14] = True
-    area = 1000 + 300 * np.cos(np.arange(100) / 6)
     runs.append(
         RunReport(
             "seg", "css", 0, "segment", labels, {"tau": 10}, None, dice(), volumes(), losses,
-            Overlays(frames, shape, shape, ["v000 ED", "v000 ES"]), [AreaCurve("v000", 50, area, [(0, 19)])],
-            ["A note <b>on</b> this run."],
+            Overlays(frames, shape, shape, ["v000 ED", "v000 ES"]),
         )
     )  # fmt: skip
     return ReportData(
         "EF & few labels",
         runs,
         date="2025-01-02",
-        summary="What <this> is about.",
         provenance=Provenance("echocycle 9.9", "2.11", "phantom 1", "phantom", "echocycle report runs", "a laptop"),
         train_ef=[50, 60],
         reference="supervised",
-        warnings=["Something to know."],
+        warnings=["Something <b>to</b> know."],
         resamples=400,
     )
 
@@ -161,8 +158,8 @@ def test_page_is_well_formed(page: str):
 
 def test_page_says_where_it_comes_from(page: str):
     for words in (
-        DISCLAIMER, "EF &amp; few labels", "What &lt;this&gt; is about.", "2025-01-02", "echocycle 9.9", "2.11",
-        "phantom 1", "echocycle report runs", "a laptop", "Something to know.", "A note &lt;b&gt;on&lt;/b&gt; this run.",
+        DISCLAIMER, "EF &amp; few labels", "2025-01-02", "echocycle 9.9", "2.11",
+        "phantom 1", "echocycle report runs", "a laptop", "Something &lt;b&gt;to&lt;/b&gt; know.",
         "echocycle regress --method student", "optimiser.name", "sgd", "No run used an annotation",
     ):  # fmt: skip
         assert words in page, words
@@ -181,6 +178,18 @@ def test_every_metric_with_its_interval(full: ReportData, page: str):
         assert " to ".join(limits) in page
     naive = METRICS["mae"](TRUE, np.full(VIDEOS, 55.0))
     assert f"Always answering the mean training EF: {naive:.2f}." in page
+
+
+def test_the_page_prints_the_intervals_of_metrics_json():
+    """Each patient has one video, and the patients' names are in another order than the videos."""
+    table = predictions("a", "student", 0, 4.0)
+    table["patient"] = [f"p{place:03d}" for place in reversed(range(VIDEOS))]
+    found = ef_metrics(table)["test"]["all_clips"]
+    contents = build_contents(ReportData("t", [RunReport("a", "student", predictions=table)]))
+    (shown,) = tables(contents, "Ejection fraction, run by run")
+    cells = dict(zip(shown.columns, shown.rows[0], strict=True))
+    for column, name in (("MAE", "mae"), ("RMSE", "rmse"), ("bias", "bias")):
+        assert cells[column].small == f"{number(found[name]['low'])} to {number(found[name]['high'])}"
 
 
 def test_methods_and_pairs(full: ReportData, contents: Contents):
@@ -229,7 +238,7 @@ def test_markdown_has_the_same_tables(contents: Contents):
     text = write_markdown(contents)
     assert text.startswith("# EF & few labels\n")
     assert DISCLAIMER in text
-    assert "What \\<this\\> is about." in text
+    assert "Something \\<b\\>to\\</b\\> know." in text
     for section in contents.sections:
         assert f"## {section.title}" in text
         for block in section.blocks:
@@ -244,7 +253,7 @@ def test_nothing_is_skipped_silently():
     page = render_report(ReportData("Empty", [RunReport("alone", "nothing")]))
     for words in (
         "No run has predictions", "No run has overlaps of masks", "No run has EF by discs", "No run has training curves",
-        "No run has a sheet of masks", "No run has area curves", "No run has a label budget", "not recorded: alone",
+        "No run has a sheet of masks", "No run has a label budget", "not recorded: alone",
         "No settings were recorded for alone", "There are no two methods", "nothing to average",
     ):  # fmt: skip
         assert words in page, words

@@ -13,8 +13,8 @@ from echocycle.data.video import read_video
 from echocycle.errors import EchocycleError
 from echocycle.prediction import Prediction
 from echocycle.writers import WRITERS
-from echocycle.writers.as_csv import write_csv
-from echocycle.writers.as_json import write_json
+from echocycle.writers.as_csv import as_row, write_csv
+from echocycle.writers.as_json import read_prediction, write_json
 from echocycle.writers.as_masks import write_masks
 from echocycle.writers.overlay import FOOTER, HEADER, HEIGHT, OUTLINE, PICTURE, write_overlay
 
@@ -41,7 +41,7 @@ def prediction() -> Prediction:
         ed_frames=[0],
         es_frames=[12],
         notes=["frame rate is low"],
-        model={"id": "small", "hash": "abc", "versions": {"torch": "2"}},
+        model={"id": "small", "run": "teacher", "torch": "2"},
         masks=masks,
         frames=rng.integers(0, 90, (24, 112, 112), dtype=np.uint8),
         affine=np.array([[2.0, 0, 10], [0, 2.0, 20]]),
@@ -51,11 +51,11 @@ def prediction() -> Prediction:
 def test_all_writers_write_their_file(prediction: Prediction, tmp_path: Path) -> None:
     paths = {name: write(prediction, tmp_path / "out") for name, write in WRITERS.items()}
     assert {name: path.name for name, path in paths.items()} == {
-        "json": "clip 1.dcm.json",
-        "csv": "predictions.csv",
         "overlay": "clip 1.dcm.overlay.mp4",
         "masks": "clip 1.dcm.masks.npz",
+        "json": "clip 1.dcm.json",
     }
+    assert list(WRITERS)[-1] == "json"  # which says that the others are there
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths.values())
 
 
@@ -80,6 +80,28 @@ def test_json_of_a_failed_measurement(tmp_path: Path) -> None:
     assert content["ef_clips"] == [[3, None]]
 
 
+def test_what_was_written_is_read_again(prediction: Prediction, tmp_path: Path) -> None:
+    assert read_prediction(prediction.source, tmp_path) is None
+    write_json(prediction, tmp_path)
+    found = read_prediction(prediction.source, tmp_path)
+    assert found is not None
+    assert np.array_equal(found.affine, prediction.affine)  # type: ignore[arg-type]
+    assert replace(found, affine=None) == replace(prediction, affine=None)
+    assert found.frames is found.masks is None
+    assert as_row(found) == as_row(prediction)
+    unknown = replace(prediction, ef=None, fps=math.nan, spacing_mm=(math.nan, 1.5), affine=None)
+    write_json(unknown, tmp_path)
+    found = read_prediction(unknown.source, tmp_path)
+    assert found is not None
+    assert as_row(found) == as_row(unknown)
+    assert math.isnan(found.fps)
+    with pytest.raises(EchocycleError, match="holds the result of /archive/clip 1"):
+        read_prediction("/elsewhere/clip 1.dcm", tmp_path)
+    path = tmp_path / "clip 1.dcm.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 0}))
+    assert read_prediction(unknown.source, tmp_path) is None
+
+
 def test_json_of_another_recording_is_not_overwritten(prediction: Prediction, tmp_path: Path) -> None:
     write_json(prediction, tmp_path)
     write_json(replace(prediction, ef=50.0), tmp_path)
@@ -89,23 +111,24 @@ def test_json_of_another_recording_is_not_overwritten(prediction: Prediction, tm
 
 
 def test_csv_collects_and_replaces_rows(prediction: Prediction, tmp_path: Path) -> None:
-    write_csv(prediction, tmp_path)
-    write_csv(replace(prediction, source='b, "Ä".avi', ef=None, fps=math.nan), tmp_path)
-    path = write_csv(replace(prediction, ef=44.0), tmp_path)
+    write_csv([prediction, replace(prediction, source='b, "Ä".avi', ef=None, fps=math.nan)], tmp_path)
+    path = write_csv([replace(prediction, ef=44.0), replace(prediction, source="c.avi")], tmp_path)
+    assert b"\r" not in path.read_bytes()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["source"] for row in rows] == ['b, "Ä".avi', "/archive/clip 1.dcm"]
-    assert rows[0]["ef"] == rows[0]["fps"] == ""
-    assert rows[1]["ef"] == "44"
-    assert rows[1]["es_frames"] == "12"
-    assert rows[1]["spacing_row_mm"] == "1.5"
-    assert rows[1]["notes"] == "frame rate is low"
+    assert [row["source"] for row in rows] == ["/archive/clip 1.dcm", 'b, "Ä".avi', "c.avi"]
+    assert rows[1]["ef"] == rows[1]["fps"] == ""
+    assert rows[0]["ef"] == "44"
+    assert rows[0]["es_frames"] == "12"
+    assert rows[0]["spacing_row_mm"] == "1.5"
+    assert rows[0]["notes"] == "frame rate is low"
+    assert all(any(row[column] for row in rows) for column in rows[0])  # no column that is always empty
 
 
 def test_csv_of_another_kind_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text("FileName,EF\na,50\n")
     with pytest.raises(EchocycleError, match="another kind of table"):
-        write_csv(prediction, tmp_path)
+        write_csv([prediction], tmp_path)
     assert (tmp_path / "predictions.csv").read_text() == "FileName,EF\na,50\n"
 
 

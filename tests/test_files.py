@@ -1,0 +1,48 @@
+"""Files are there whole or not at all, the same on every system, and what is dropped is said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echocycle.files import difference, empty_unless_begun, write_json, write_text
+
+
+def test_line_ends_are_not_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows a text file would turn each \\n into \\r\\n, if it were not told otherwise."""
+    original, told = Path.write_text, []
+
+    def noting(self: Path, text: str, **arguments: Any) -> int:
+        told.append(arguments.get("newline"))
+        return original(self, text, **arguments)
+
+    monkeypatch.setattr(Path, "write_text", noting)
+    write_text(tmp_path / "a.csv", "name\na\n")
+    assert told == ["\n"]
+    assert (tmp_path / "a.csv").read_bytes() == b"name\na\n"
+
+
+def test_a_half_made_folder_is_kept_for_its_own_job_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, job = tmp_path / "[b].partial", {"list": "abc", "settings": {"color": False}}
+    empty_unless_begun(folder, job)
+    assert capsys.readouterr().err == ""
+    write_json(folder / "started.json", job)
+    (folder / "frames").mkdir()
+    write_text(folder / "frames" / "a", "a")
+    empty_unless_begun(folder, job)
+    assert (folder / "frames" / "a").exists()
+    assert capsys.readouterr().err == ""
+    empty_unless_begun(folder, {"list": "abc", "settings": {"color": True}})
+    assert list(folder.iterdir()) == []
+    said = " ".join(capsys.readouterr().err.split())
+    assert "[b].partial" in said
+    assert "settings.color was False, is True" in said
+    write_text(folder / "frames.u8", "a")
+    empty_unless_begun(folder, job)
+    assert list(folder.iterdir()) == []
+    assert "does not say for what it was begun" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_first_difference_in_words() -> None:
+    assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}}) == "b.c was 2, is 3"
+    assert difference({"a": 1}, {"a": 1, "b": "x"}) == "b was None, is 'x'"
