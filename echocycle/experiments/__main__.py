@@ -72,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     from echocycle.console import console, quiet_libraries
     from echocycle.errors import EchocycleError
     from echocycle.experiments import chain as chains
+    from echocycle.experiments.run import MOST_SEEDS
 
     quiet_libraries()
     if missing:
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             for page in merge_results(asked.folders, asked.out):
                 console.print(f"{page} written.", soft_wrap=True)
             return 0
-        most = asked.seeds or (1 if asked.smoke else chains.MOST_SEEDS)
+        most = asked.seeds or (1 if asked.smoke else MOST_SEEDS)
         with tempfile.TemporaryDirectory(prefix="echocycle-") as temporary, packed(asked.out, wanted=asked.pack):
             chains.chain(
                 asked.out,

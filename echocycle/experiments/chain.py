@@ -21,12 +21,20 @@ from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments.engine import Outcome, check_disk, disk_needed, minutes_of, seconds_taken, work
 from echocycle.experiments.plan import Experiment, Plan, fraction_value, only, plan
-from echocycle.experiments.run import as_json, as_printed, find, merged_facts, open_store, with_one_clip, write_page
+from echocycle.experiments.run import (
+    MOST_SEEDS,
+    as_json,
+    as_printed,
+    find,
+    merged_facts,
+    open_store,
+    with_one_clip,
+    write_page,
+)
 from echocycle.files import write_json
 from echocycle.settings import LoopSettings, Preset, preset, tiny
 
 NAMES = ("table-4", "own-row", "table-1")
-MOST_SEEDS = 20
 FOR_TABLES = 45.0
 """Seconds kept for writing the tables."""
 
@@ -134,21 +142,23 @@ def chain(
         begun.append(seed)
         took, left = time.monotonic() - start, end - time.monotonic()
         console.print(f"Seed {seed} took {minutes_of(took)}; {minutes_of(max(left, 0))} are left.")
-        if outcomes[-1].left or took > left:
+        once = {name: job for name, job in jobs.jobs.items() if job.method == "shapes"}  # the start of all seeds
+        if outcomes[-1].left or took - seconds_taken(once, folder / "jobs") > left:
             break
     # what seeds share is counted once
     outcome = replace(merged_facts(outcomes), seconds=seconds_taken(whole.jobs, folder / "jobs"))
-    cells = []
+    pages = []
     for experiment in experiments:
         planned = plan(experiment.rows, *arguments, fractions=[spelled[experiment.name]], seeds=begun)
-        write_page(experiment, planned, _of(outcome, planned), store, chosen, folder)
-        cells += planned.cells
+        pages.append(write_page(experiment, planned, _of(outcome, planned), store, chosen, folder))
     _leave(folder / "results", out)
     _leave(folder / "jobs" / "logs", out)
     _write_curves(folder / "runs", out)
     write_json(out / "chain.json", {"minutes": minutes, "seeds": begun, "fraction": fraction, **as_json(outcome)})
     if outcome.failed:
         raise Finding(f"{len(outcome.failed)} jobs failed: {', '.join(outcome.failed)}; see {out / 'chain.json'}.")
+    if not any(pages):
+        raise Finding("The time was over before a row was evaluated, so there is no table; give more --minutes.")
 
 
 def with_rows(experiments: list[Experiment], names: list[str]) -> list[Experiment]:

@@ -350,12 +350,13 @@ def _weight_bytes(job: Job) -> int:
     return 2 * 4 * sum(p.numel() for p in network.parameters())  # some methods keep two networks
 
 
-def check_disk(needed: int, folder: Path) -> None:
-    """Refuse to begin what will not fit on the disk."""
-    free = shutil.disk_usage(folder).free
-    console.print(f"About {needed / 1e9:.2f} GB of disk are needed, {free / 1e9:.1f} GB are free.")
-    if needed > free:
-        raise EchocycleError(
-            f"{folder} has {free / 1e9:.1f} GB free and about {needed / 1e9:.1f} GB are needed. Free some, choose "
-            "another --out, or fewer --seeds, --fractions or rows (--only)."
-        )
+def check_disk(needed: int, *folders: Path) -> None:
+    """Refuse to begin what will not fit on a disk; `folders` may lie on several."""
+    for folder in {folder.stat().st_dev: folder for folder in folders}.values():
+        free = shutil.disk_usage(folder).free
+        console.print(f"About {needed / 1e9:.2f} GB of disk are needed, {free / 1e9:.1f} GB are free.")
+        if needed > free:
+            raise EchocycleError(
+                f"{folder} has {free / 1e9:.1f} GB free and about {needed / 1e9:.1f} GB are needed. Free some, choose "
+                "another folder, or fewer --seeds, --fractions or rows (--only)."
+            )

@@ -98,7 +98,7 @@ def bad_masks() -> Experiment:
             Row(f"Student of both teachers, {after}", committee(masks)),
         ]
         _, both, alone, taught = (row.name for row in rows[-4:])
-        compare += [(alone, both), (taught, VIDEO)]
+        compare += [(alone, both), *((each, VIDEO) for each in (both, alone, taught))]
     rows.append(Row(VIDEO, Regressor("supervised")))
     return Experiment("bad-masks", "Teachers and their student with bad masks", tuple(rows), compare=tuple(compare))
 

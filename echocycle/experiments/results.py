@@ -41,6 +41,12 @@ from echocycle.files import read_json, replacing, write_json, write_text
 CELL = ["row", "column", "label_fraction"]
 EF_METRICS = {"MAE": (mae, 1.0), "RMSE": (rmse, 1.0), "R2_percent": (r2, 100.0)}
 """By the paper's name: the metric, and the factor to the unit that the paper prints."""
+DICE, DICE_PER_VIDEO = "Dice_percent", "Dice_per_video_percent"
+"""Pooled over the pixels of all videos, which is the paper's; and the mean of the videos' own."""
+ALL_SHOWN = "all shown"
+"""In place of a fraction of labels: all that stand in the table."""
+HEADINGS = {"MAE": "MAE in EF points", "R2_percent": "R2 in percent", DICE: "Dice in percent"}
+"""Metrics that have a table on the page."""
 PHASES = {"ED Frame": ("ED", "ES"), "ES Frame": ("ES", "ED"), "Unlabeled Frame": ("all", "all")}
 """Column of Table VI: the phase by area, and by the public code's naming."""
 
@@ -190,12 +196,19 @@ def _dice_values(dice: pd.DataFrame, split: str) -> pd.DataFrame:
             for naming, phase in zip(("area", "code"), phases, strict=True):
                 counts = part[part["phase"] == phase]
                 if len(counts) and not (naming == "code" and phase == "all"):
-                    value = 100 * pooled_dice(*(counts[name] for name in ("intersection", "size_true", "size_pred")))
+                    pooled = 100 * pooled_dice(*(counts[name] for name in ("intersection", "size_true", "size_pred")))
                     where = {"row": row, "column": column, "label_fraction": fraction, "seed": seed}
-                    rows.append(
-                        {**where, "metric": "Dice_percent", "protocol": naming, "value": value, "videos": len(counts)}
-                    )
+                    for metric, value in ((DICE, pooled), (DICE_PER_VIDEO, _dice_of_each(counts).mean())):
+                        rows.append(
+                            {**where, "metric": metric, "protocol": naming, "value": value, "videos": len(counts)}
+                        )
     return pd.DataFrame(rows)
+
+
+def _dice_of_each(counts: pd.DataFrame) -> pd.Series:
+    """Dice of each mask, percent; 100 where neither has a pixel."""
+    total = counts["size_true"] + counts["size_pred"]
+    return (200 * counts["intersection"] / total.where(total > 0)).fillna(100.0)
 
 
 # ------------------------------------------------------------------------------------------- comparisons
@@ -224,14 +237,35 @@ def compare(
     for table, better in ((_ef_table(predictions, split), -1), (_dice_table(dice, split), 1)):
         if not len(table):
             continue
+        measure = "mae" if better < 0 else "dice"
         for (column, fraction), part in table.groupby(["column", "label_fraction"], sort=False):
             for row, against in pairs:
                 first, second = part[part["row"] == row], part[part["row"] == against]
                 if len(first) and len(second):
-                    found = _comparison(first, second, "mae" if better < 0 else "dice")
+                    found = _comparison(first, second, measure)
                     where = {"row": row, "against": against, "column": column, "label_fraction": fraction}
                     rows.append({**where, **found, "verdict": verdict(found["low"], found["high"], better)})
+        rows += _over_fractions(table, pairs, measure, better)
     return pd.DataFrame(rows)
+
+
+def _over_fractions(
+    table: pd.DataFrame, pairs: list[tuple[str, str]], measure: str, better: int
+) -> list[dict[str, Any]]:
+    """Each pair over all fractions and seeds that both rows have, where these are several fractions of one table."""
+    rows = []
+    trainings = ["label_fraction", "seed"]
+    for row, against in pairs:
+        first, second = (table[table["row"] == name] for name in (row, against))
+        shared = set(map(tuple, first[trainings].values)) & set(map(tuple, second[trainings].values))
+        if len({fraction for fraction, _ in shared}) < 2:
+            continue
+        first, second = (each[[tuple(key) in shared for key in each[trainings].values]] for each in (first, second))
+        found = _comparison(first, second, measure)
+        found["p_unpaired_over_runs"] = np.nan  # runs of different fractions are no sample of one population
+        where = {"row": row, "against": against, "column": "", "label_fraction": ALL_SHOWN}
+        rows.append({**where, **found, "verdict": verdict(found["low"], found["high"], better)})
+    return rows
 
 
 def verdict(low: float, high: float, better: int) -> str:
@@ -255,8 +289,7 @@ def _dice_table(dice: pd.DataFrame, split: str) -> pd.DataFrame:
     if not len(dice):
         return dice
     table = dice[(dice["split"] == split) & dice["phase"].isin(["ED", "ES"])]
-    total = table["size_true"] + table["size_pred"]
-    each = table.assign(value=np.where(total > 0, 200 * table["intersection"] / total.where(total > 0, 1), 100.0))
+    each = table.assign(value=_dice_of_each(table))
     found = each.groupby([*CELL, "seed", "video"], sort=False)["value"].mean().reset_index()
     return found.assign(patient=found["video"], true=0.0, column="ED and ES")
 
@@ -283,7 +316,7 @@ def _comparison(a: pd.DataFrame, b: pd.DataFrame, measure: str) -> dict[str, Any
 
 
 def _series(table: pd.DataFrame, videos: list[str]) -> _Series:
-    wide = table.pivot(index="seed", columns="video", values="value")[videos]
+    wide = table.pivot(index=["label_fraction", "seed"], columns="video", values="value")[videos]
     each = table.drop_duplicates("video").set_index("video").loc[videos]
     return _Series(each["true"].to_numpy(dtype=float), wide.to_numpy(dtype=float), each["patient"].tolist())
 
@@ -448,7 +481,7 @@ def _page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> 
         *(f"- First weights of the EF networks: `{name}`" for name in about.get("weights", [])),
         "",
     ]
-    if phantom is not None:
+    if phantom is not None and about["paper"]:
         lines += [
             "Ours are on synthetic videos and the paper's on EchoNet-Dynamic: the column *difference* compares two "
             "worlds. What can be compared is the order of the rows and the differences between them.",
@@ -458,18 +491,39 @@ def _page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> 
         lines += [note, ""]
     lines += _missing(about)
     budgets = {tuple(budget[key] for key in CELL): budget for budget in about["budgets"]}
-    for (metric, protocol), part in tidy[tidy["metric"] != "RMSE"].groupby(["metric", "protocol"], sort=False):
+    own = tidy[tidy["metric"] == DICE_PER_VIDEO].set_index([*CELL, "protocol"])["mean"]
+    for (metric, protocol), part in tidy[tidy["metric"].isin(HEADINGS)].groupby(["metric", "protocol"], sort=False):
         videos = part["videos"].iloc[0]
-        what = "naming of ED and ES" if metric == "Dice_percent" else "protocol"
-        lines += [f"## {metric} ({what}: {protocol}; {videos} test videos)", ""]
-        lines += _table([_line(each, budgets) for _, each in part.iterrows()])
-    lines += [
-        "Ours: mean ± standard deviation (ddof 1) over seeds, of the same labelled videos. RMSE stands in the CSV.",
-        "",
-    ]
+        what = "naming of ED and ES" if metric == DICE else "protocol"
+        lines += [f"## {HEADINGS[str(metric)]} ({what}: {protocol}; {videos} test videos)", ""]
+        lines += _table([_line(each, budgets, own) for _, each in part.iterrows()])
+    lines += ["Ours: mean ± standard deviation (ddof 1) over seeds, of the same labelled videos."]
+    lines += [*_how(about, tidy), ""]
     lines += _budget_note(about["budgets"])
     lines += _comparison_section(compared)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _how(about: dict[str, Any], tidy: pd.DataFrame) -> list[str]:
+    """What the page's protocols and metrics are."""
+    evaluate = about.get("evaluate", {})
+    seeds = f"{len(evaluate['clip_seeds'])} random draws of one clip" if evaluate else "random draws of one clip"
+    said = {
+        "all-clips": "all-clips: a video's EF is the mean over clips from every start.",
+        "strided": f"strided: a video's EF is the mean over clips from every {_th(evaluate.get('stride'))} start.",
+        "one-clip": f"one-clip: the metric's mean over {seeds} a video.",
+        "beat-by-beat": "beat-by-beat: the mean over one clip around each systole that the masks show.",
+    }
+    found = [said[protocol] for protocol in tidy["protocol"].unique() if protocol in said]
+    if "RMSE" in set(tidy["metric"]):
+        found.append("RMSE stands in the CSV.")
+    if DICE in set(tidy["metric"]):
+        found.append("Dice is pooled over the pixels of all videos, as the paper's; *per video* is the videos' mean.")
+    return found
+
+
+def _th(number: int | None) -> str:
+    return "n-th" if number is None else {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")
 
 
 def _missing(about: dict[str, Any]) -> list[str]:
@@ -479,7 +533,7 @@ def _missing(about: dict[str, Any]) -> list[str]:
     return ["## Not in the table", "", *lines, ""] if lines else []
 
 
-def _line(row: pd.Series, budgets: dict[tuple[str, ...], dict[str, Any]]) -> dict[str, str]:
+def _line(row: pd.Series, budgets: dict[tuple[str, ...], dict[str, Any]], own: pd.Series) -> dict[str, str]:
     digits = 1 if str(row["metric"]).endswith("percent") else 2
     seeds = len(str(row["seeds"]).split())
     paper = "" if _empty(row["paper_mean"]) else _plus_minus(row["paper_mean"], row["paper_std"])
@@ -493,12 +547,14 @@ def _line(row: pd.Series, budgets: dict[tuple[str, ...], dict[str, Any]]) -> dic
         ),
         {"labels_used_in_all": ""},
     )
+    per_video = own.get((*(row[part] for part in CELL), row["protocol"])) if row["metric"] == DICE else None
     return {
         "row": str(row["row"]),
         "column": "" if "labels" in str(row["column"]) else str(row["column"]),
         "labels": str(row["label_fraction"]),
         "paper": paper,
         "ours": f"{_plus_minus(mean, sd)} ({seeds} seed{'s' if seeds > 1 else ''})",
+        "per video": "" if per_video is None else f"{float(per_video):.{digits}f}",
         "difference": "" if not paper else f"{float(row['mean']) - float(row['paper_mean']):+.{digits}f}",
         "labels used in all": str(budget["labels_used_in_all"]),
     }
@@ -514,8 +570,8 @@ def _plus_minus(mean: str, sd: Any) -> str:
 
 def _budget_note(budgets: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "Labels used in all: training labels and validation labels that choose the best moment, of the row and of "
-        "everything it is built on (masks, teacher).",
+        "Labels used in all: training videos, and validation videos that choose the best moment, of which the EF or "
+        "the tracings were read, by the row or by what it is built on (masks, teacher).",
         "",
     ]
     reading = sorted({budget["row"] for budget in budgets if budget["reads_unlabelled_annotation"]})
@@ -530,12 +586,15 @@ def _comparison_section(compared: pd.DataFrame) -> list[str]:
     lines = [
         "## Comparisons",
         "",
-        "Difference of two rows on the same test videos with its 95 % interval (paired bootstrap over patients); "
-        "for MAE a negative one, for Dice a positive one speaks for the first. *Helps* is said only where the interval "
-        "excludes zero; with one seed the interval knows nothing of how seeds differ. p over videos: Student's paired "
-        "t-test on each video's error; p over runs: two-sided unpaired t-test on the runs' means.",
+        "Difference of two rows on the same test videos with its 95 % interval (paired bootstrap over patients and, "
+        "where there are several, seeds); for MAE a negative one, for Dice (of each video, its ED and ES averaged) a "
+        "positive one speaks for the first. *Helps* is said only where the interval excludes zero; with one seed it "
+        "knows nothing of how seeds differ, with three it knows too little. p over videos: Student's paired t-test on "
+        "each video's error; p over runs: two-sided unpaired t-test on the runs' means.",
         "",
     ]
+    if (compared["label_fraction"] == ALL_SHOWN).any():
+        lines[-1:] = [f"Labels *{ALL_SHOWN}*: the mean over all fractions and seeds that both rows have.", ""]
     rows = [
         {
             "rows": f"{each['row']} against {each['against']}",

@@ -1,11 +1,13 @@
 """One experiment from its name to its page: the store, the plan, the jobs, the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.table import Table
 
 from echocycle import stages
@@ -14,11 +16,16 @@ from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import EXPERIMENTS
 from echocycle.experiments.crew import Crew
-from echocycle.experiments.engine import Outcome, check_disk, disk_needed, work
-from echocycle.experiments.plan import Experiment, Plan, fraction_value, only, plan
+from echocycle.experiments.engine import Outcome, check_disk, disk_needed, is_done, seconds_taken, work
+from echocycle.experiments.plan import Cell, Experiment, Job, Plan, fraction_value, only, plan
 from echocycle.experiments.results import write_results
 from echocycle.runs import versions
-from echocycle.settings import Preset, from_dict
+from echocycle.settings import Preset, RegressSettings, SegmentSettings, from_dict, to_dict
+
+MOST_SEEDS = 20
+"""Seeds among which earlier calls' trainings are looked for, and most that a chain begins."""
+PHANTOM_BYTES_PER_FRAME = 22_000
+"""Of a phantom's videos and its frame store at 112 x 112 pixels: 19,700 were measured, and a little room."""
 
 
 def find(name: str) -> Experiment:
@@ -62,21 +69,19 @@ def run_experiment(
     experiment = find(name)
     if seeds < 1:
         raise EchocycleError(f"seeds is {seeds}; at least 1 is needed.")
-    experiment = replace(experiment, rows=only(experiment.rows, rows))
     chosen = with_one_clip(chosen)
     spelled = list(dict.fromkeys(as_printed(fraction, experiment) for fraction in fractions)) or experiment.fractions
     if "test" not in chosen.evaluate.splits:
         raise EchocycleError("evaluate.splits leaves out the test videos, which every table is about; add `test`.")
+    if dry_run and store is None and (out / "store" / "store.json").exists():
+        store = out / "store"
     opened = None if dry_run and store is None else open_store(store, chosen, out, workers)
-    planned = plan(
-        experiment.rows,
-        chosen,
-        opened.path if opened else out / "store",
-        opened.meta["id"] if opened else "",
-        out / "runs",
-        fractions=spelled,
-        seeds=range(seeds),
-    )
+    where = opened.path if opened else out / "store", opened.meta["id"] if opened else "", out / "runs"
+    asked = only(experiment.rows, rows)
+    planned = plan(asked, chosen, *where, fractions=spelled, seeds=range(seeds))
+    for job in planned.jobs.values():
+        if isinstance(job.settings, SegmentSettings | RegressSettings):
+            stages.options_of(job.settings)  # what is misspelt is said before anything is done
     frames = opened.meta["frames"] if opened else _frames_of(chosen)
     needed = disk_needed(planned, frames, crew.places if crew else 1)
     if dry_run:
@@ -90,15 +95,54 @@ def run_experiment(
     if not len(opened.videos("test")):
         raise EchocycleError(f"{opened.path} has no test videos, which every table is about; give some the split TEST.")
     out.mkdir(parents=True, exist_ok=True)
-    check_disk(needed, out)
-    outcome = work(planned, out / "jobs", crew=crew)
-    page = write_page(experiment, planned, outcome, opened, chosen, out)
+    check_disk(needed, out, opened.path)  # weights lie in the one, masks in the other
+    with alone_with(opened.path):
+        outcome = work(planned, out / "jobs", crew=crew)
+    fractions = sorted({*spelled, *experiment.fractions}, key=fraction_value)
+    whole = plan(experiment.rows, chosen, *where, fractions=fractions, seeds=range(max(seeds, MOST_SEEDS)))
+    shown = with_what_is_done(planned, whole)
+    outcome = replace(outcome, seconds=seconds_taken(shown.jobs, out / "jobs"))
+    page = write_page(experiment, shown, outcome, opened, chosen, out)
     if page is not None:
         output.print(f"{page} written.")
     if outcome.failed:
         logs = "\n".join(f"  {job}: {log}" for job, log in outcome.failed.items())
         raise Finding(f"{len(outcome.failed)} jobs failed; the same command tries them again. Logs:\n{logs}")
     return page
+
+
+def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
+    """What was asked for, and what else of the same experiment an earlier call has done: one table shows it all."""
+    asked = {cell.runs for cell in planned.cells}
+
+    def shown(cell: Cell) -> bool:
+        return cell.runs in asked or all(is_done(whole.jobs[f"evaluate {run.name}"]) for run in cell.runs)
+
+    cells = [cell for cell in whole.cells if shown(cell)]
+    names: dict[str, Job] = {}
+
+    def add(name: str) -> None:
+        for need in whole.jobs[name].needs:
+            add(need)
+        names[name] = whole.jobs[name]
+
+    for cell in cells:
+        for run in cell.runs:
+            add(f"evaluate {run.name}")
+    return Plan(names, cells)
+
+
+@contextmanager
+def alone_with(store: Path) -> Iterator[None]:
+    """No other experiment may work on this store meanwhile: each deletes mask sets that none of its own jobs needs."""
+    lock = FileLock(store / "experiment.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise EchocycleError(
+            f"Another experiment is at work on {store}. Wait until it is done; what both share is then not done again."
+        ) from None
 
 
 def write_page(
@@ -110,6 +154,7 @@ def write_page(
         "made_with": versions(),
         "data": store.provenance(),
         "preset": chosen.name,
+        "evaluate": to_dict(chosen.evaluate),
         "minutes": round(outcome.seconds / 60, 1),
         "failed": {
             job: log.read_text(encoding="utf-8").strip().splitlines()[-1] for job, log in outcome.failed.items()
@@ -130,6 +175,9 @@ def open_store(store: Path | None, chosen: Preset, out: Path, workers: int = 2) 
         return Store(store)
     from echocycle.data.phantom_settings import PhantomSettings
 
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "store").exists():
+        check_disk(PHANTOM_BYTES_PER_FRAME * _frames_of(chosen), out)
     stages.phantom(out / "phantom", from_dict(PhantomSettings, chosen.phantom, "phantom."), workers=workers)
     return stages.prepare(out / "phantom", out / "store", replace(chosen.prepare, workers=workers))
 

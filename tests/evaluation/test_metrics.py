@@ -200,8 +200,17 @@ def test_patients_widen_an_interval_when_their_videos_agree():
     by_video = bootstrap_interval(true, pred, "bias", resamples=2000)
     by_patient = bootstrap_interval(true, pred, "bias", resamples=2000, groups=patients)
     assert by_patient.width > 1.7 * by_video.width
-    alone = bootstrap_interval(true, pred, "bias", resamples=2000, groups=np.arange(200))
-    assert alone == by_video
+    names = np.random.default_rng(1).permutation(200)  # in whatever order patients of one video are named
+    assert bootstrap_interval(true, pred, "bias", resamples=2000, groups=names) == by_video
+
+
+def test_one_patient_alone_has_no_interval():
+    found = bootstrap_intervals(TRUE, PRED, resamples=50, groups=["a"] * 5)
+    difference = paired_difference(TRUE, PRED, PRED[::-1], resamples=50, groups=["a"] * 5)
+    for interval in (*found.values(), difference):
+        assert math.isfinite(interval.value)
+        assert math.isnan(interval.low)
+        assert math.isnan(interval.high)
 
 
 def test_patients_are_drawn_whole():
@@ -215,8 +224,6 @@ def test_patients_are_drawn_whole():
 def test_bootstrap_errors():
     with pytest.raises(EchocycleError, match="no metric 'mse'"):
         bootstrap_interval(TRUE, PRED, "mse")
-    with pytest.raises(EchocycleError, match="one patient"):
-        bootstrap_interval(TRUE, PRED, "mae", groups=["a"] * 5)
     with pytest.raises(EchocycleError, match="2 groups for 5 videos"):
         bootstrap_interval(TRUE, PRED, "mae", groups=["a", "b"])
     with pytest.raises(EchocycleError, match="level is 95"):
@@ -271,6 +278,7 @@ def test_paired_difference_has_a_sign_and_averages_runs():
     assert paired_difference(true, good, bad, resamples=500).high < 0
     assert paired_difference(true, bad, good, "r2", resamples=500).high < 0
     both = paired_difference(true, [good, bad], good, resamples=500)
+    assert both.low < 0.1 * both.value, "one of the runs may be drawn twice"
     assert both.value == pytest.approx(paired_difference(true, bad, good, resamples=500).value / 2)
     with pytest.raises(EchocycleError, match="200 true and 3 predicted"):
         paired_difference(true, good, [1, 2, 3])

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from echocycle.errors import EchocycleError
+from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import chain as chains
 from echocycle.experiments.__main__ import packed
 from echocycle.experiments.engine import Outcome
@@ -18,13 +18,15 @@ from echocycle.experiments.results import merge_results, render
 from echocycle.experiments.run import find
 from echocycle.files import read_json, write_json
 
+PAGE = Path("table-1.md")
+
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[list[int], dict[str, Any]]]:
     """A chain whose jobs only take time on a clock of its own: `seconds` for each seed."""
 
     def go(
-        minutes: float, seconds: list[float], write_page: Callable[..., None] = lambda *_: None, **arguments: Any
+        minutes: float, seconds: list[float], write_page: Callable[..., Any] = lambda *_: PAGE, **arguments: Any
     ) -> tuple[list[int], dict[str, Any]]:
         now = [0.0]
         begun: list[int] = []
@@ -65,6 +67,11 @@ def test_a_seed_that_does_not_fit_is_not_begun_but_for_the_first(
     begun, told = run(2, [200.0] * 9)
     assert begun == [0]
     assert told["left"]
+
+
+def test_a_chain_without_a_table_does_not_end_well(run: Callable[..., tuple[list[int], dict[str, Any]]]) -> None:
+    with pytest.raises(Finding, match="more --minutes"):
+        run(2, [200.0], write_page=lambda *_: None)
 
 
 def test_rows_of_several_experiments() -> None:
@@ -212,8 +219,9 @@ def test_fractions_are_spelled_as_printed(
     """Else the paper's numbers would not stand beside ours; and with all labels some tables have no row."""
     pages = {}
 
-    def note(experiment: Any, planned: Plan, *_: Any) -> None:
+    def note(experiment: Any, planned: Plan, *_: Any) -> Path:
         pages[experiment.name] = {cell.fraction for cell in planned.cells}
+        return PAGE
 
     for fraction, expected in (
         ("1/8", {"table-4": {"4/32"}, "own-row": {"1/8"}, "table-1": {"1/8"}}),

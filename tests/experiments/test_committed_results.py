@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from echocycle.experiments.results import render
+from echocycle.files import read_json
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-NAMES = sorted(path.name.removesuffix(".predictions.csv.gz") for path in RESULTS.glob("*.predictions.csv.gz"))
+NAMES = sorted(path.stem for path in RESULTS.glob("*.json") if "experiment" in read_json(path))
 
 
 def test_there_are_committed_tables() -> None:
-    assert NAMES
+    for kind in ("predictions", "dice"):
+        assert {path.name.removesuffix(f".{kind}.csv.gz") for path in RESULTS.glob(f"*.{kind}.csv.gz")} <= set(NAMES)
+    assert {"table-1", "table-3", "table-4", "table-5", "table-6", "own-row"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -213,14 +213,19 @@ def segmented(tmp_path: Path) -> list[Cell]:
 def test_dice_in_both_namings(segmented: list[Cell], tmp_path: Path) -> None:
     experiment = Experiment("table-6", "Dice", tuple({c.row.name: c.row for c in segmented}.values()), paper="VI")
     text = write_results(experiment, segmented, tmp_path / "results", FACTS).read_text()
-    found = pd.read_csv(tmp_path / "results" / "table-6.csv").set_index(["row", "column", "protocol"])["mean"]
-    expected = []
+    tidy = pd.read_csv(tmp_path / "results" / "table-6.csv").set_index(["row", "column", "protocol"])
+    found = tidy[tidy["metric"] == "Dice_percent"]["mean"]
+    own = tidy[tidy["metric"] == "Dice_per_video_percent"]["mean"]
+    expected, each = [], []
     for cell in segmented:
         if cell.row.name == "Ours":
             table = pd.read_csv(cell.runs[0] / "evaluation" / "dice.csv")
             part = table[table["phase"] == "ED"]
             expected.append(200 * part["intersection"].sum() / (part["size_true"] + part["size_pred"]).sum())
+            each.append((200 * part["intersection"] / (part["size_true"] + part["size_pred"])).mean())
     assert found["Ours", "ED Frame", "area"] == pytest.approx(np.mean(expected), abs=2e-3)
+    assert own["Ours", "ED Frame", "area"] == pytest.approx(np.mean(each), abs=2e-3)
+    assert "| per video |" in text
     assert found["Ours", "ES Frame", "code"] == found["Ours", "ED Frame", "area"]
     assert found["Ours", "ED Frame", "code"] == found["Ours", "ES Frame", "area"]
     assert ("Ours", "Unlabeled Frame", "area") in found.index
@@ -228,6 +233,37 @@ def test_dice_in_both_namings(segmented: list[Cell], tmp_path: Path) -> None:
     assert compared["difference"] > 0
     assert compared["verdict"] == "helps"
     assert "89.0 ± 0.2" in text  # the paper's ED of ours
+
+
+def test_dice_of_all_pixels_and_of_each_video() -> None:
+    """A large ventricle found well and a small one found badly: pooled 180/210, each 0.9 and 0; none at all counts 1."""
+    counts = {"intersection": [90, 0, 0], "size_true": [100, 5, 0], "size_pred": [100, 5, 0]}
+    dice = pd.DataFrame(counts).assign(
+        row="a", column="c", label_fraction="1/8", seed=0, split="test", phase="ED", video=["v", "w", "x"]
+    )
+    found = summarise(pd.DataFrame(), dice).query("protocol == 'area'").set_index("metric")["mean"]
+    assert float(found["Dice_percent"]) == pytest.approx(100 * 180 / 210, abs=1e-3)
+    assert float(found["Dice_per_video_percent"]) == pytest.approx((90 + 0 + 100) / 3, abs=1e-3)
+
+
+def test_comparisons_over_all_fractions() -> None:
+    """Two rows that differ by the same at every fraction are also compared over all; a fraction of one row is not."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(55, 12, 80)
+    rows = [
+        {"row": row, "column": f"{fraction} labels", "label_fraction": fraction, "seed": seed, "split": "test",
+         "video": f"v{video}", "patient": f"v{video}", "protocol": "strided", "ef_true": true[video],
+         "ef_pred": true[video] + 4 + (row == "b")}
+        for row, fractions in (("a", ("1/8", "1/4")), ("b", ("1/8", "1/4", "1/2")))
+        for fraction in fractions
+        for seed in (0, 1)
+        for video in range(80)
+    ]  # fmt: skip
+    found = compare(pd.DataFrame(rows), pd.DataFrame(), [("a", "b")])
+    assert found["label_fraction"].tolist() == ["1/8", "1/4", "all shown"]
+    assert found["difference"].tolist() == [-1, -1, -1]
+    assert found["runs"].tolist() == ["2 and 2", "2 and 2", "4 and 4"]
+    assert np.isnan(found["p_unpaired_over_runs"].iloc[-1])
 
 
 def test_nothing_evaluated_gives_no_table(tmp_path: Path) -> None:

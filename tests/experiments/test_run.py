@@ -54,6 +54,27 @@ def test_an_experiment(store: Store, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {path: path.stat().st_mtime_ns for path in out.rglob("done.json")} == before
     assert render(results, "table-4").read_text() == (results / "table-4.md").read_text()
 
+    # a call for less does not take what is done from the table; one for the same row of another fraction adds it
+    assert main([*arguments, "--only", "Video+Seg."]) == 0
+    assert set(pd.read_csv(results / "table-4.csv")["row"]) == {"Video+Seg.", "Video+Seg.+Dist."}
+    assert main([*arguments[:4], "--fractions", "1/4", "--out", str(out), "--only", "Video Only"]) == 0
+    found = pd.read_csv(results / "table-4.csv")
+    assert found.groupby("row")["label_fraction"].unique().map(list).to_dict() == {
+        "Video Only": ["8/32"],
+        "Video+Seg.": ["16/32"],
+        "Video+Seg.+Dist.": ["16/32"],
+    }
+
+
+def test_one_experiment_at_a_time_on_a_store(store: Store, tmp_path: Path) -> None:
+    """Another would delete the masks that it does not need itself."""
+    mine = copied(store, tmp_path)
+    with run.alone_with(mine.path), pytest.raises(EchocycleError, match="Another experiment is at work"):
+        stages.experiment("table-4", smoke_preset(), store=mine.path, fractions=["1/2"], out=tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("run.json"))
+    with run.alone_with(mine.path):
+        pass
+
 
 @pytest.mark.slow
 def test_a_failed_row_is_told_and_the_others_are_in_the_table(store: Store, tmp_path: Path) -> None:
