@@ -11,7 +11,7 @@ VIDEO = "Video Only"
 TEACHER = "Teacher: video and masks (the paper's)"
 STUDENT = "Its student (the paper's)"
 MASK_TEACHER = "Teacher: masks alone"
-MASK_STUDENT = "Its student"
+MASK_STUDENT = "Student of masks alone"
 BOTH = "Both teachers together"
 COMMITTEE = "Student of both teachers (our own)"
 
@@ -47,6 +47,8 @@ def own_row() -> Experiment:
         (MASK_STUDENT, STUDENT),
         (MASK_STUDENT, MASK_TEACHER),
         (STUDENT, VIDEO),
+        (TEACHER, VIDEO),
+        (BOTH, VIDEO),
     )
     notes = (
         "Students differ in their start too: those of the paper's teacher and of both start as the paper's teacher, "
@@ -57,7 +59,7 @@ def own_row() -> Experiment:
     )
     return Experiment(
         "own-row",
-        "A student of two teachers, one of which sees the masks alone",
+        "Two teachers, one of which sees the masks alone, and their student",
         rows,
         ("1/16", "1/8", "1/4", "1/2"),
         compare=compare,
