@@ -135,7 +135,7 @@ def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
 @contextmanager
 def alone_with(store: Path) -> Iterator[None]:
     """No other experiment may work on this store meanwhile: each deletes mask sets that none of its own jobs needs."""
-    lock = FileLock(store / "experiment.lock", timeout=0)
+    lock = FileLock(store.resolve().with_name(f"{store.resolve().name}.lock"), timeout=0)  # a store stays what it is
     try:
         with lock:
             yield
