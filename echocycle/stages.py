@@ -251,6 +251,7 @@ def _train(
     from echocycle.memory import check_fits
     from echocycle.train import fit
 
+    helpers = helpers or {}
     # The run keeps every setting of its method, given or not, under its own name.
     settings = replace(settings, option={name: str(value) for name, value in to_dict(options).items()})
     loop = settings.loop
@@ -271,10 +272,10 @@ def _train(
         check_fits(network, examples, device, setting="batch", batch=settings.batch)
     facts = {
         "data": data.store.provenance(),
-        "budget": _true_budget(data, list(helpers or {})),
+        "budget": _true_budget(data, list(helpers)),
         "precision": precision,
         "reads_unlabelled_annotation": method.reads_unlabelled_annotation,
-        "helpers": _by_name(helpers or {}),
+        "helpers": _by_name(helpers),
         "weights": _weights_of(begins),
     }
     if not run.start(stage, to_dict(settings), facts, {"store": str(data.store.path.resolve())}):

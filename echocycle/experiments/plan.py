@@ -167,6 +167,14 @@ class Plan:
     jobs: dict[str, Job] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
 
+    def part(self, cells: list[Cell]) -> "Plan":
+        """Some of the cells, and the jobs that they are made by."""
+        wanted = {f"evaluate {run.name}" for cell in cells for run in cell.runs}
+        for name, job in reversed(self.jobs.items()):  # a job stands behind what it needs
+            if name in wanted:
+                wanted.update(job.needs)
+        return Plan({name: job for name, job in self.jobs.items() if name in wanted}, cells)
+
 
 def plan(
     rows: Iterable[Row],

@@ -237,21 +237,17 @@ def compare(
     for table, better in ((_ef_table(predictions, split), -1), (_dice_table(dice, split), 1)):
         if not len(table):
             continue
-        measure = "mae" if better < 0 else "dice"
         for (column, fraction), part in table.groupby(["column", "label_fraction"], sort=False):
             for row, against in pairs:
                 first, second = part[part["row"] == row], part[part["row"] == against]
                 if len(first) and len(second):
-                    found = _comparison(first, second, measure)
                     where = {"row": row, "against": against, "column": column, "label_fraction": fraction}
-                    rows.append({**where, **found, "verdict": verdict(found["low"], found["high"], better)})
-        rows += _over_fractions(table, pairs, measure, better)
+                    rows.append(where | _comparison(first, second, better))
+        rows += _over_fractions(table, pairs, better)
     return pd.DataFrame(rows)
 
 
-def _over_fractions(
-    table: pd.DataFrame, pairs: list[tuple[str, str]], measure: str, better: int
-) -> list[dict[str, Any]]:
+def _over_fractions(table: pd.DataFrame, pairs: list[tuple[str, str]], better: int) -> list[dict[str, Any]]:
     """Each pair over all fractions and seeds that both rows have, where these are several fractions of one table."""
     rows = []
     trainings = ["label_fraction", "seed"]
@@ -261,10 +257,9 @@ def _over_fractions(
         if len({fraction for fraction, _ in shared}) < 2:
             continue
         first, second = (each[[tuple(key) in shared for key in each[trainings].values]] for each in (first, second))
-        found = _comparison(first, second, measure)
-        found["p_unpaired_over_runs"] = np.nan  # runs of different fractions are no sample of one population
         where = {"row": row, "against": against, "column": "", "label_fraction": ALL_SHOWN}
-        rows.append({**where, **found, "verdict": verdict(found["low"], found["high"], better)})
+        # runs of different fractions are no sample of one population
+        rows.append(where | _comparison(first, second, better) | {"p_unpaired_over_runs": np.nan})
     return rows
 
 
@@ -294,24 +289,27 @@ def _dice_table(dice: pd.DataFrame, split: str) -> pd.DataFrame:
     return found.assign(patient=found["video"], true=0.0, column="ED and ES")
 
 
-def _comparison(a: pd.DataFrame, b: pd.DataFrame, measure: str) -> dict[str, Any]:
+def _comparison(a: pd.DataFrame, b: pd.DataFrame, better: int) -> dict[str, Any]:
+    """Two rows compared: by MAE where less is better (`better` is -1), else by the mean Dice of videos."""
     videos = sorted(set(a["video"]) & set(b["video"]))
     if len(videos) < 2:
         raise EchocycleError("Two rows share fewer than 2 test videos, so they cannot be compared.")
     first, second = _series(a, videos), _series(b, videos)
-    metric = mae if measure == "mae" else bias
+    measure, metric = ("mae", mae) if better < 0 else ("dice", bias)
     interval = paired_difference(first.true, first.runs, second.runs, metric, groups=first.patients)
     over_runs = [[metric(each.true, run) for run in each.runs] for each in (first, second)]
     runs = unpaired_t(*over_runs) if min(map(len, over_runs)) > 1 else None
+    low, high = _rounded(interval.low), _rounded(interval.high)
     return {
         "measure": measure,
         "difference": _rounded(interval.value),
-        "low": _rounded(interval.low),
-        "high": _rounded(interval.high),
+        "low": low,
+        "high": high,
         "p_paired_over_videos": _p(paired_t(first.true, first.runs, second.runs)),
         "p_unpaired_over_runs": _p(runs),
         "runs": f"{len(first.runs)} and {len(second.runs)}",
         "videos": len(videos),
+        "verdict": verdict(low, high, better),
     }
 
 

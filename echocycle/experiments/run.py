@@ -17,7 +17,7 @@ from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import EXPERIMENTS
 from echocycle.experiments.crew import Crew
 from echocycle.experiments.engine import Outcome, check_disk, disk_needed, is_done, seconds_taken, work
-from echocycle.experiments.plan import Cell, Experiment, Job, Plan, fraction_value, only, plan
+from echocycle.experiments.plan import Cell, Experiment, Plan, fraction_value, only, plan
 from echocycle.experiments.results import write_results
 from echocycle.runs import versions
 from echocycle.settings import Preset, RegressSettings, SegmentSettings, from_dict, to_dict
@@ -118,24 +118,14 @@ def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
     def shown(cell: Cell) -> bool:
         return cell.runs in asked or all(is_done(whole.jobs[f"evaluate {run.name}"]) for run in cell.runs)
 
-    cells = [cell for cell in whole.cells if shown(cell)]
-    names: dict[str, Job] = {}
-
-    def add(name: str) -> None:
-        for need in whole.jobs[name].needs:
-            add(need)
-        names[name] = whole.jobs[name]
-
-    for cell in cells:
-        for run in cell.runs:
-            add(f"evaluate {run.name}")
-    return Plan(names, cells)
+    return whole.part([cell for cell in whole.cells if shown(cell)])
 
 
 @contextmanager
 def alone_with(store: Path) -> Iterator[None]:
     """No other experiment may work on this store meanwhile: each deletes mask sets that none of its own jobs needs."""
-    lock = FileLock(store.resolve().with_name(f"{store.resolve().name}.lock"), timeout=0)  # a store stays what it is
+    store = store.resolve()
+    lock = FileLock(store.with_name(f"{store.name}.lock"), timeout=0)  # a store stays what it is
     try:
         with lock:
             yield
