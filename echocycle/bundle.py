@@ -11,105 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, replacing, sha256, write_json
-from echocycle.models.preprocess import Preprocess
-from echocycle.models.regressor import Ensemble, Regressor
-from echocycle.models.segmenter import build_segmenter
-from echocycle.settings import Precision, from_dict, to_dict
+from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
+from echocycle.settings.convert import from_dict, to_dict
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class SegmenterSpec:
-    """What is needed to build a segmenter and its input."""
-
-    network: str
-    width: int
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    color: bool
-    standardise: bool = False
-    """Each frame is brought to mean 0 and standard deviation 1 of its own instead of the training videos'."""
-    option: dict[str, str] = field(default_factory=dict)
-    """Further settings of a network that looks at more than one frame at once."""
-
-    def build(self) -> nn.Module:
-        """The network with random weights."""
-        return build_segmenter(self.network, self.width, self.option)
-
-
-@dataclass(frozen=True)
-class RegressorSpec:
-    """What is needed to build a regressor and its input."""
-
-    network: str
-    widths: tuple[int, ...]
-    channels: int
-    """What goes in: 3 is the video, 4 the video and its masks, 1 the masks alone."""
-    target_scale: float
-    size: int
-    frames: int
-    period: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    color: bool
-    members: int = 1
-    """Networks whose mean is the answer."""
-    dropout: float = 0.0
-    """Share of values dropped between the stages."""
-    passes: int = 1
-    """Passes with dropout whose mean is a network's answer."""
-
-    @property
-    def span(self) -> int:
-        """Video frames from a clip's first to its last, both counted."""
-        return (self.frames - 1) * self.period + 1
-
-    @property
-    def takes_video(self) -> bool:
-        """Whether the network sees the video's frames."""
-        return self.channels != 1
-
-    @property
-    def takes_masks(self) -> bool:
-        """Whether the network sees masks."""
-        return self.channels != 3
-
-    def visible(self, clips: Tensor) -> Tensor:
-        """The channels that the network takes of clips (batch, 3 or 4, time, height, width), masks last."""
-        return clips[:, -self.channels :] if self.takes_masks else clips[:, :3]
-
-    def build_one(self) -> Regressor:
-        """One network with random weights."""
-        return Regressor(self.network, self.widths, self.channels, self.target_scale, self.dropout, self.passes)
-
-    def build(self) -> nn.Module:
-        """The network, or all members, with random weights."""
-        return self.build_one() if self.members == 1 else Ensemble(self.build_one() for _ in range(self.members))
-
-
-@dataclass
-class Part:
-    """A network ready to use, with its input preparation."""
-
-    spec: Any
-    network: nn.Module
-    hash: str = ""
-
-    def __post_init__(self) -> None:
-        standardise = getattr(self.spec, "standardise", False)
-        self.preprocess = Preprocess(self.spec.mean, self.spec.std, self.spec.size, standardise)
-
-    def to(self, device: torch.device) -> "Part":
-        """Move to a device, in evaluation mode and without gradients."""
-        self.network.to(device).eval().requires_grad_(False)
-        self.preprocess.to(device)
-        return self
 
 
 @dataclass
@@ -201,22 +109,3 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
         network.load_state_dict(load_file(file))
         setattr(bundle, name, Part(spec, network, found).to(torch.device(device)))
     return bundle
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` as a device."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise EchocycleError("device is `cuda`, but PyTorch finds no GPU here; use --device cpu or auto.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def choose_precision(name: Precision, device: torch.device) -> Precision:
-    """`32`, `bf16` or `auto` as one of the first two; `auto` is bf16 where the device computes in it natively.
-
-    PyTorch's 3D convolutions have wrong bf16 gradients on a CPU (infinite, NaN, or pointing elsewhere); no network
-    here computes them as such (`models/regressor.py`).
-    """
-    if name != "auto":
-        return name
-    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if native else "32"

@@ -8,7 +8,7 @@ and something was found; 2: wrong usage or input.
 import difflib
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,22 +19,15 @@ from cyclopts.config import Env
 
 from echocycle import __version__
 from echocycle.console import console, quiet_libraries
-from echocycle.data.phantom_settings import PhantomSettings
 from echocycle.errors import EchocycleError
-from echocycle.settings import (
-    EvaluateSettings,
-    MaskSettings,
-    PrepareSettings,
-    Preset,
-    RegressSettings,
-    SegmentSettings,
-    for_own_folder,
-    from_dict,
-    preset,
-    to_dict,
-)
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.settings.convert import to_dict
+from echocycle.settings.override import change
+from echocycle.settings.presets import Preset, for_own_folder, preset
+from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 
 Flat = Parameter(name="*")
+
 
 app = App(
     name="echocycle",
@@ -49,6 +42,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says what it means
     default_parameter=Parameter(show_env_var=False),
 )
+
+
 _place = count()
 
 
@@ -211,9 +206,9 @@ def bench(
         device: `auto` takes a GPU where there is one.
         page: Write the page here as well, its chart in `images/` beside it.
     """
-    from echocycle import stages
+    from echocycle.benchmarks import run
 
-    stages.bench(out, quick=quick, device=device, page=page)
+    run.bench(out, quick=quick, device=device, page=page)
 
 
 @app.command(sort_key=next(_place))
@@ -224,9 +219,9 @@ def info(bundle: Path | None = None, *, json: bool = False) -> None:
         bundle: A bundle, or the run that holds it.
         json: Print JSON.
     """
-    from echocycle import stages
+    from echocycle import info as installation
 
-    stages.info(bundle, json=json)
+    installation.info(bundle, json=json)
 
 
 @app.command(sort_key=next(_place))
@@ -263,9 +258,9 @@ def demo(out: Path = Path("echocycle-runs/demo"), *, smoke: bool = False) -> Non
         out: Folder for everything.
         smoke: A run of seconds that only shows that every stage works.
     """
-    from echocycle import pipeline
+    from echocycle import demo as demonstration
 
-    pipeline.demo(out, smoke=smoke)
+    demonstration.demo(out, smoke=smoke)
 
 
 @app.command(sort_key=next(_place))
@@ -300,16 +295,14 @@ def experiment(
             gpus_per_node=1`.
         set_: A stage's setting, such as `--set regress.loop.steps=200`.
     """
-    from echocycle import stages
     from echocycle.console import output
+    from echocycle.experiments import run
 
     if not name:
-        from echocycle.experiments.run import list_experiments
-
-        output.print(list_experiments())
+        output.print(run.list_experiments())
         return
     chosen = change(preset(_asked.preset or "tiny"), _asked.values, set_)
-    stages.experiment(
+    run.experiment(
         name,
         chosen,
         store=store,
@@ -449,69 +442,6 @@ def _sections(chosen: Preset, tokens: list[str]) -> dict[str, Any]:
     }
     sections = {name: to_dict(values) for name, values in settings.items()}
     return {**sections, "phantom": chosen.phantom}
-
-
-def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...]) -> Preset:
-    """A preset with a settings file's sections and `stage.setting=value` assignments laid over it.
-
-    What is said of a stage holds for all its methods, but for `option`, which is of the one that `method` names (by
-    default the preset's segmenter, and the student), and for what belongs to a network in methods that have another.
-    """
-    said = sections
-    for assignment in assignments:
-        path, found, value = assignment.partition("=")
-        if not found or "." not in path:
-            raise EchocycleError(f"--set takes stage.setting=value, not {assignment!r}.")
-        nested: Any = value
-        for key in reversed(path.split(".")):
-            nested = {key.replace("-", "_"): nested}
-        said = _merge(said, nested)
-    for stage, values in said.items():
-        common = {name: value for name, value in values.items() if name not in ("method", "option")}
-        if stage == "regress":
-            method = values.get("method", "student")
-            methods = {name: _over(each, common) for name, each in chosen.regress.items()}
-            if "option" in values:
-                own = replace(methods.get(method, methods["default"]), method=method)
-                methods[method] = _over(own, {"option": values["option"]})
-            chosen = replace(chosen, regress=methods)
-        elif stage == "segment":
-            others = {
-                name: _over(each, common if each.network == chosen.segment.network else _without_network(common))
-                for name, each in chosen.segment_others.items()
-            }
-            base = chosen.segmentation(values.get("method", chosen.segment.method))
-            chosen = replace(chosen, segment=_over(base, values), segment_others=others)
-        elif stage in ("prepare", "mask", "evaluate"):
-            chosen = replace(chosen, **{stage: _over(getattr(chosen, stage), values)})
-        elif stage == "phantom":
-            chosen = replace(chosen, phantom={**chosen.phantom, **values})
-        else:
-            raise EchocycleError(
-                f"There is no stage {stage!r} to set; choose prepare, segment, mask, regress or evaluate."
-            )
-    return chosen
-
-
-def _without_network(values: dict[str, Any]) -> dict[str, Any]:
-    """Without what suits one network and not another: its weights, and how much fits into a step."""
-    return {name: value for name, value in values.items() if name not in ("network", "width", "weights", "batch")}
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings laid over others."""
-    both = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], dict) and isinstance(above[key], dict):
-            both[key] = _merge(below[key], above[key])
-    return both
-
-
-def _over(settings: Any, values: dict[str, Any]) -> Any:
-    below = to_dict(settings)
-    if "method" in values and values["method"] != below.get("method"):
-        below["option"] = {}  # they are those of another method
-    return from_dict(type(settings), _merge(below, values))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from echocycle.evaluation.metrics import METRICS, bootstrap_intervals
+from echocycle.evaluation.intervals import bootstrap_intervals
+from echocycle.evaluation.metrics import METRICS
 from echocycle.evaluation.tables import read_dice, read_volumes
 
 SHOWN = ("mae", "bias", "pearson")

@@ -18,4 +18,4 @@ case "${1:-}" in
 esac
 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONPATH
-exec "${PYTHON:-python3}" -m echocycle.experiments chain "$@"
+exec "${PYTHON:-python3}" -m echocycle.experiments --standins "$root/scripts/standins" chain "$@"

@@ -26,9 +26,11 @@ import scipy
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from echocycle.data.phantom import PHANTOM_VERSION, PhantomSettings, clip_name, draw_patient, make_clip
 from echocycle.files import read_json
-from echocycle.settings import from_dict
+from echocycle.phantom.patient import draw_patient
+from echocycle.phantom.settings import PHANTOM_VERSION, PhantomSettings
+from echocycle.phantom.write import clip_name, make_clip
+from echocycle.settings.convert import from_dict
 
 Floats = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -896,7 +898,7 @@ def read_settings(folder: Path) -> PhantomSettings:
 
 def read_clips(folder: Path, settings: PhantomSettings) -> Iterator[Clip]:
     """The clips of a phantom's folder, decoded."""
-    from echocycle.data.video import read_video
+    from echocycle.recordings.video import read_video
 
     with (folder / "FileList.csv").open(encoding="utf-8", newline="") as file:
         listed = {line["FileName"]: line for line in csv.DictReader(file)}

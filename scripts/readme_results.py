@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from echocycle.evaluation.figures import overlay_figure
+from echocycle.demo import METHODS, load_results
 from echocycle.files import write_json, write_text
-from echocycle.pipeline import METHODS, load_results
+from echocycle.reporting.figures import overlay_figure
 from echocycle.runs import Run
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"

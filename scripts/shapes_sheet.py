@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from echocycle.data.shapes import draw_shape
+from echocycle.data.moving_shapes import draw_shape
 
 ROWS, FRAMES, SIZE, EVERY, GAP = 6, 16, 56, 3, 4
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from echocycle.data.phantom import PhantomSettings, write_phantom
-from echocycle.data.prepare import prepare_store
 from echocycle.data.store import Store
-from echocycle.settings import PrepareSettings
+from echocycle.datasets.prepare import prepare_store
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.phantom.write import write_phantom
+from echocycle.settings.stages import PrepareSettings
 
 
 @pytest.fixture(scope="session")

@@ -13,19 +13,14 @@ from torchvision.models import resnet50
 from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.video import mc3_18, r2plus1d_18, r3d_18
 
-from echocycle.bundle import (
-    Bundle,
-    Part,
-    RegressorSpec,
-    SegmenterSpec,
-    choose_device,
-    load_bundle,
-    save_bundle,
-)
+from echocycle.bundle import Bundle, load_bundle, save_bundle
 from echocycle.cli import main
+from echocycle.device import choose_device
 from echocycle.errors import EchocycleError
+from echocycle.models.build import build_segmenter
 from echocycle.models.regressor import NETWORKS, Regressor, load_regressor_weights
-from echocycle.models.segmenter import DeepLab, build_segmenter, load_segmenter_weights
+from echocycle.models.segmenter import DeepLab, load_segmenter_weights
+from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
 from echocycle.models.weights import read_state
 
 WIDTHS = (4, 8, 8, 8)

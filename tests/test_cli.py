@@ -15,9 +15,10 @@ import pytest
 from echocycle import cli, pipeline, regression, stages
 from echocycle.cli import main
 from echocycle.data.store import Store
-from echocycle.data.video import write_mjpeg
 from echocycle.errors import EchocycleError
-from echocycle.settings import SegmentSettings, preset
+from echocycle.recordings.video import write_mjpeg
+from echocycle.settings.presets import preset
+from echocycle.settings.stages import SegmentSettings
 
 COMMANDS = (
     "phantom",

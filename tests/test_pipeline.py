@@ -17,20 +17,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from chain import copied, regress_settings, segment_settings
+from helpers.chain import copied, regress_settings, segment_settings
 
-import echocycle.data.masks as mask_module
-import echocycle.data.prepare as prepare_module
+import echocycle.data.mask_set as mask_module
+import echocycle.datasets.prepare as prepare_module
 import echocycle.evaluation.evaluate as evaluate_module
-from echocycle import cli, pipeline, stages
+from echocycle import cli, demo, stages
 from echocycle.bundle import load_bundle
-from echocycle.data.phantom import PhantomSettings, write_phantom
-from echocycle.data.prepare import prepare_store
 from echocycle.data.store import Store
-from echocycle.data.video import write_mjpeg
+from echocycle.datasets.prepare import prepare_store
 from echocycle.files import read_json, sha256
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.phantom.write import write_phantom
+from echocycle.recordings.video import write_mjpeg
 from echocycle.runs import Run
-from echocycle.settings import EvaluateSettings, PrepareSettings
+from echocycle.settings.stages import EvaluateSettings, PrepareSettings
 
 SMALL = {
     "segment": "--network=unet --width=4 --weights=none --size=32 --batch=2 --labels.labelled=4 --loop.steps=3 "
@@ -157,14 +158,14 @@ def test_demo(tmp_path: Path) -> None:
     assert set(results["seconds"]) >= set(stage_names)
     assert results["test_videos"] == 6
     assert set(results["ef"]) == {"naive", "supervised", "teacher", "student", "discs"}
-    assert set(pipeline.beats_naive(results)) == {"supervised", "teacher", "student", "discs"}
-    assert pipeline.load_results(out) == results
+    assert set(demo.beats_naive(results)) == {"supervised", "teacher", "student", "discs"}
+    assert demo.load_results(out) == results
     assert results["real_clip_ef"] is not None
     assert next((out / "predict").glob("*.overlay.mp4")).stat().st_size > 1000
 
     kept = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
     start = time.monotonic()
-    again = pipeline.demo(out, smoke=True)
+    again = demo.demo(out, smoke=True)
     assert time.monotonic() - start < 0.8 * sum(results["seconds"].values())
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()} == kept
     assert again["ef"] == results["ef"]
@@ -184,9 +185,9 @@ def test_a_demo_without_measurable_masks_has_a_table() -> None:
         "phantom_version": 1,
         "real_clip_ef": None,
     }
-    labels = list(pipeline.results_table(results).columns[0].cells)
+    labels = list(demo.results_table(results).columns[0].cells)
     assert "MAE: discs on CSS masks, 0 of 6 videos" in labels
-    assert pipeline.beats_naive(results)["discs"] is False
+    assert demo.beats_naive(results)["discs"] is False
 
 
 # ----------------------------------------------------------------------------------------------- own folders

@@ -28,27 +28,27 @@ from echocycle.benchmarks.measure import (
     precisions,
     references,
 )
-from echocycle.bundle import Part, choose_precision
 from echocycle.data.clips import ClipBatch, ClipSampler, CycleBatch, StepData, Stream, TracedBatch, cut_clip
 from echocycle.data.labels import TrainingData, draw_budget
-from echocycle.data.likeness import input_statistics
-from echocycle.data.masks import MaskSet, MaskWriter
-from echocycle.data.phantom import write_phantom
-from echocycle.data.phantom_settings import PhantomSettings
-from echocycle.data.prepare import prepare_store
+from echocycle.data.mask_set import MaskSet, MaskWriter
+from echocycle.data.statistics import input_statistics
 from echocycle.data.store import SIZE, Store
-from echocycle.evaluation.predictions import THRESHOLD, predict_clips, starts_of
-from echocycle.masks import probabilities
-from echocycle.memory import available_bytes
-from echocycle.method import Inputs, Method
+from echocycle.datasets.prepare import prepare_store
+from echocycle.device import choose_precision
+from echocycle.evaluation.protocols import starts_of
+from echocycle.inference.clips import THRESHOLD, predict_clips
+from echocycle.inference.masks import probabilities
 from echocycle.models.preprocess import Preprocess, resize
+from echocycle.models.specs import Part
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.phantom.write import write_phantom
 from echocycle.regression.student import Student, StudentOptions
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.regression.teacher import Teacher, TeacherOptions
 from echocycle.runs import Run
 from echocycle.segmentation.css import CSS, CSSOptions
 from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation
-from echocycle.settings import (
+from echocycle.settings.stages import (
     EvaluateSettings,
     LabelSettings,
     LoopSettings,
@@ -57,7 +57,9 @@ from echocycle.settings import (
     RegressSettings,
     SegmentSettings,
 )
-from echocycle.train import fit
+from echocycle.training.loop import fit
+from echocycle.training.memory import available_bytes
+from echocycle.training.method import Inputs, Method
 
 PAD = 12
 

@@ -25,8 +25,8 @@ from echocycle.benchmarks.operations import GROUPS, Plan, make_ground
 from echocycle.benchmarks.reference import opencv
 from echocycle.console import console
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.figures import INK, MUTED, SERIES, WIDTH, _draw
 from echocycle.files import read_json, write_json, write_text
+from echocycle.reporting.figures import INK, MUTED, SERIES, WIDTH, draw_svg
 from echocycle.runs import versions
 from echocycle.segmentation.css import CSSOptions
 
@@ -203,7 +203,7 @@ def chart(comparison: dict[str, Any]) -> str:
         axis.grid(False, axis="y")
         axis.spines["left"].set_visible(False)
 
-    return _draw(WIDTH * 0.75, 0.62 + 0.27 * len(rows), on)
+    return draw_svg(WIDTH * 0.75, 0.62 + 0.27 * len(rows), on)
 
 
 # ------------------------------------------------------------------------------------------------------ page

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echocycle.data.masks import MaskSet
+from echocycle.data.mask_set import MaskSet
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, UnlabelledAnnotationError
-from echocycle.settings import LabelSettings, count_of
+from echocycle.settings.stages import LabelSettings, count_of
 
 Subset = Literal["labelled", "unlabelled", "both", "validation"]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from echocycle.data.masks import MaskSet
+from echocycle.data.mask_set import MaskSet
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json
 

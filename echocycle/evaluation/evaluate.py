@@ -10,19 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from echocycle.bundle import Bundle, Part, choose_device, choose_precision, load_bundle
+from echocycle.bundle import Bundle, load_bundle
 from echocycle.console import console, track
-from echocycle.data.masks import MaskSet
+from echocycle.data.mask_set import MaskSet
 from echocycle.data.store import Store
+from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
-from echocycle.evaluation import predictions as predict
-from echocycle.evaluation.metrics import (
-    Interval,
-    bootstrap_intervals,
-    dice_per_video,
-    naive_prediction,
-    pooled_dice,
-)
+from echocycle.evaluation import protocols as predict
+from echocycle.evaluation.intervals import Interval, bootstrap_intervals
+from echocycle.evaluation.metrics import dice_per_video, naive_prediction, pooled_dice
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import (
     per_video,
@@ -34,9 +30,11 @@ from echocycle.evaluation.tables import (
     write_volumes,
 )
 from echocycle.files import read_json, sweep, write_json, write_text
-from echocycle.masks import check_color, mask_id
+from echocycle.inference.masks import check_color, mask_id
+from echocycle.models.specs import Part
 from echocycle.runs import Run
-from echocycle.settings import EvaluateSettings, to_dict
+from echocycle.settings.convert import to_dict
+from echocycle.settings.stages import EvaluateSettings
 
 
 def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Path | None = None) -> Path:

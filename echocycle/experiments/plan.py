@@ -15,16 +15,9 @@ from typing import Any, Literal
 
 from echocycle.errors import EchocycleError
 from echocycle.runs import OPERATIONAL
-from echocycle.settings import (
-    EvaluateSettings,
-    MaskSettings,
-    Precision,
-    Preset,
-    RegressSettings,
-    SegmentSettings,
-    from_dict,
-    to_dict,
-)
+from echocycle.settings.convert import from_dict, to_dict
+from echocycle.settings.presets import Preset
+from echocycle.settings.stages import EvaluateSettings, MaskSettings, Precision, RegressSettings, SegmentSettings
 
 ALL = "All"
 """How the paper writes the whole of the labels."""
@@ -282,7 +275,7 @@ class _Planner:
     def start(self, settings: RegressSettings) -> Path | None:
         """The run that makes the first weights `shapes` of a network, one for all seeds and fractions; None where they
         come with the package or others are named."""
-        from echocycle.regression.shapes import start_to_make
+        from echocycle.regression.moving_shapes import start_to_make
 
         making = start_to_make(settings, self.preset)
         if making is None:

@@ -1,6 +1,6 @@
 """One experiment from its name to its page: the store, the plan, the jobs, the tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -15,12 +15,17 @@ from echocycle.console import console, output
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import EXPERIMENTS
-from echocycle.experiments.crew import Crew
-from echocycle.experiments.engine import Outcome, check_disk, disk_needed, is_done, seconds_taken, work
+from echocycle.experiments.estimate import check_disk, disk_needed, seconds_taken
+from echocycle.experiments.executors import Crew, choose_crew
+from echocycle.experiments.perform import is_done
 from echocycle.experiments.plan import Cell, Experiment, Plan, fraction_value, only, plan
 from echocycle.experiments.results import write_results
+from echocycle.experiments.schedule import Outcome, work
+from echocycle.methods import options_of
 from echocycle.runs import versions
-from echocycle.settings import Preset, RegressSettings, SegmentSettings, from_dict, to_dict
+from echocycle.settings.convert import from_dict, to_dict
+from echocycle.settings.presets import Preset
+from echocycle.settings.stages import RegressSettings, SegmentSettings
 
 MOST_SEEDS = 20
 """Seeds among which earlier calls' trainings are looked for, and most that a chain begins."""
@@ -81,7 +86,7 @@ def run_experiment(
     planned = plan(asked, chosen, *where, fractions=spelled, seeds=range(seeds))
     for job in planned.jobs.values():
         if isinstance(job.settings, SegmentSettings | RegressSettings):
-            stages.options_of(job.settings)  # what is misspelt is said before anything is done
+            options_of(job.settings)  # what is misspelt is said before anything is done
     frames = opened.meta["frames"] if opened else _frames_of(chosen)
     needed = disk_needed(planned, frames, crew.places if crew else 1)
     if dry_run:
@@ -163,7 +168,7 @@ def open_store(store: Path | None, chosen: Preset, out: Path, workers: int = 2) 
     """The store named, or that of the preset's phantom, which is made in `out` first."""
     if store is not None:
         return Store(store)
-    from echocycle.data.phantom_settings import PhantomSettings
+    from echocycle.phantom.settings import PhantomSettings
 
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "store").exists():
@@ -188,7 +193,7 @@ def as_printed(fraction: str, experiment: Experiment) -> str:
 
 def _frames_of(chosen: Preset) -> int:
     """About how many frames the preset's phantom has."""
-    from echocycle.data.phantom_settings import PhantomSettings
+    from echocycle.phantom.settings import PhantomSettings
 
     settings = from_dict(PhantomSettings, chosen.phantom, "phantom.")
     return settings.videos * settings.frames_median
@@ -234,3 +239,47 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "left": outcome.left,
         "seconds": outcome.seconds,
     }
+
+
+def experiment(
+    name: str,
+    chosen: Preset,
+    *,
+    store: Path | None = None,
+    seeds: int = 1,
+    fractions: Sequence[str] = (),
+    only: Sequence[str] = (),
+    out: Path = Path("echocycle-runs/experiments"),
+    dry_run: bool = False,
+    at_once: int = 1,
+    slurm: Sequence[str] = (),
+) -> Path | None:
+    """A table of the paper, or one of our own: every row trained and evaluated, and ours beside the printed numbers.
+
+    What is done is never done again, by whatever experiment; so the same `out` serves all of them.
+
+    Args:
+        store: a frame store; by default the preset's phantom is drawn in `out`.
+        seeds: trainings of each row.
+        fractions: labelled shares such as `1/8` or `All`; by default those of the table.
+        only: rows to run, by their name in the table or by their method.
+        dry_run: say what would be run, and stop.
+        at_once: jobs at once. One is done in this process; several each in a process of its own, which share this
+            machine's cores and GPUs; of a cluster's queue, as many as may wait or run in it.
+        slurm: parameters of the jobs on a SLURM cluster, as submitit names them, such as `timeout_min=240`; empty:
+            no cluster.
+
+    Raises:
+        Finding: some jobs failed; the others are done and the tables written.
+    """
+    return run_experiment(
+        name,
+        chosen,
+        store=None if store is None else Path(store),
+        seeds=seeds,
+        fractions=fractions,
+        rows=only,
+        out=Path(out),
+        dry_run=dry_run,
+        crew=choose_crew(at_once, slurm, Path(out) / "jobs"),
+    )

@@ -14,7 +14,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.segmentation.deeplabv3 import DeepLabV3
 
 from echocycle.errors import EchocycleError
-from echocycle.models.folding import Folding
+from echocycle.models.fuse import Folding
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 
 
@@ -178,18 +178,6 @@ SEGMENTERS: dict[str, Callable[[int], FrameSegmenter]] = {
     "unet_deep": partial(UNet, depth=6),
 }
 """Networks that look at each frame alone, by name; each is made from `width`."""
-
-
-def build_segmenter(network: str, width: int = 16, option: dict[str, str] | None = None) -> nn.Module:
-    """A segmenter with random weights, of frames or (with their own `option`) of more than a frame at once."""
-    from echocycle.models.video_segmenter import VIDEO_SEGMENTERS  # which builds on this file
-
-    if network in VIDEO_SEGMENTERS:
-        return VIDEO_SEGMENTERS[network](width, option or {})
-    if network not in SEGMENTERS:
-        raise EchocycleError(f"There is no segmenter {network!r}; choose one of {', '.join(SEGMENTERS)}.")
-    # channels last: half the time of a pass on a CPU, and what matrix units want on a GPU
-    return SEGMENTERS[network](width).to(memory_format=torch.channels_last)
 
 
 def load_segmenter_weights(network: nn.Module, weights: str) -> None:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echocycle.models.regressor import Regressor, SpatialConv
+from echocycle.models.convolutions import SpatialConv
+from echocycle.models.regressor import Regressor
 from echocycle.models.segmenter import SEGMENTERS, FrameSegmenter
 
 

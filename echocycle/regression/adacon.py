@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from echocycle.data.clips import ClipBatch, Stream, ViewSampler
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, StepResult
 from echocycle.regression.supervised import SupervisedRegression, regression_loss
-from echocycle.settings import RegressSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import RegressSettings
+from echocycle.training.method import Inputs, StepResult
 
 BINS_PER_POINT = 20
 """Bins of an EF point: clips whose EF lie in one, 0.05 points wide, count as alike."""

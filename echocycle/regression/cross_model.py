@@ -18,14 +18,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from echocycle.bundle import Part
 from echocycle.data.clips import ClipBatch, Stream, ViewSampler
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, StepResult
 from echocycle.models.regressor import Ensemble
+from echocycle.models.specs import Part
 from echocycle.regression.mean_teacher import Noise, perturb
 from echocycle.regression.supervised import SupervisedRegression, regression_loss
-from echocycle.settings import RegressSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import RegressSettings
+from echocycle.training.method import Inputs, StepResult
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from echocycle.bundle import Part
 from echocycle.data.clips import ClipBatch, StepData, Stream, ViewSampler
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, StepResult
 from echocycle.models.preprocess import Preprocess
+from echocycle.models.specs import Part
 from echocycle.regression.supervised import SupervisedRegression, regression_loss
-from echocycle.settings import RegressSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import RegressSettings
+from echocycle.training.method import Inputs, StepResult
 
 Noise = Literal["gaussian", "black", "constant"]
 

@@ -16,14 +16,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from echocycle.bundle import RegressorSpec
 from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs, StepResult
 from echocycle.models.regressor import Regressor, copy_without_mask_channel
+from echocycle.models.specs import RegressorSpec
 from echocycle.regression.supervised import SupervisedRegression, regression_loss
-from echocycle.settings import RegressSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import RegressSettings
+from echocycle.training.method import Inputs, StepResult
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echocycle.bundle import Part, RegressorSpec
 from echocycle.data.clips import ClipBatch, ClipSampler, Stream
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, Method, StepResult, Validation
 from echocycle.models.preprocess import Preprocess
 from echocycle.models.regressor import Regressor, load_regressor_weights
-from echocycle.settings import RegressSettings
+from echocycle.models.specs import Part, RegressorSpec
+from echocycle.settings.stages import RegressSettings
+from echocycle.training.method import Inputs, Method, StepResult, Validation
 
 
 @dataclass(frozen=True)

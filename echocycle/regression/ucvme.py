@@ -20,13 +20,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from echocycle.bundle import Part
 from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, StepResult
 from echocycle.models.regressor import Ensemble, unrounded
+from echocycle.models.specs import Part
 from echocycle.regression.supervised import SupervisedRegression
-from echocycle.settings import RegressSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import RegressSettings
+from echocycle.training.method import Inputs, StepResult
 
 
 @dataclass(frozen=True)

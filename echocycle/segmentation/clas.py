@@ -26,18 +26,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchvision.models.video import R2Plus1D_18_Weights
 
-from echocycle.bundle import SegmenterSpec
 from echocycle.data.clips import WARP, Stream
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, StepResult, Validation
 from echocycle.models.augment import changed_in_looks, moved_alike
+from echocycle.models.convolutions import SpatialConv, TemporalConv
 from echocycle.models.preprocess import warp
-from echocycle.models.regressor import SpatialConv, TemporalConv
 from echocycle.models.segmenter import FrameSegmenter
+from echocycle.models.specs import SegmenterSpec
 from echocycle.models.video_segmenter import ClipSegmenter, unit_range
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 from echocycle.segmentation.supervised import SupervisedSegmentation
-from echocycle.settings import OptimiserSettings, SegmentSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import OptimiserSettings, SegmentSettings
+from echocycle.training.method import Inputs, StepResult, Validation
 
 SMOOTHNESS = 0.005
 """Weight of the motion's unevenness."""

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from echocycle.data.clips import Stream
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs, StepResult
 from echocycle.models.segmenter import load_segmenter_weights
 from echocycle.segmentation.supervised import SupervisedSegmentation, segmentation_loss
-from echocycle.settings import SegmentSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import SegmentSettings
+from echocycle.training.method import Inputs, StepResult
 
 BOXES = 3
 BOX_SHARE = (0.25, 0.5)

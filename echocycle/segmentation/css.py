@@ -21,9 +21,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from echocycle.data.clips import CycleBatch, CycleSampler, Stream
-from echocycle.method import Inputs, StepResult
 from echocycle.segmentation.supervised import SupervisedSegmentation
-from echocycle.settings import SegmentSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import SegmentSettings
+from echocycle.training.method import Inputs, StepResult
 
 PAPER_POSITIONS = 14 * 14
 """Positions of DeepLabV3's layer 4 at 112x112 pixels."""

@@ -19,16 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from echocycle.bundle import SegmenterSpec
 from echocycle.data.clips import Stream, TracedBatch, TracedFrameSampler
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, StepResult, Validation
 from echocycle.models.augment import strongly_augmented
 from echocycle.models.preprocess import warp
 from echocycle.models.segmenter import load_segmenter_weights
+from echocycle.models.specs import SegmenterSpec
 from echocycle.models.video_segmenter import MultiFrame, MultiFrameOutput
 from echocycle.segmentation.supervised import SupervisedSegmentation, segmentation_loss
-from echocycle.settings import SegmentSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import SegmentSettings
+from echocycle.training.method import Inputs, StepResult, Validation
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echocycle.bundle import Part, SegmenterSpec
 from echocycle.data.clips import Stream, TracedBatch, TracedFrameSampler
 from echocycle.data.labels import TrainingData
-from echocycle.method import Inputs, Method, StepResult, Validation
 from echocycle.models.augment import strongly_augmented
+from echocycle.models.ghost_batch_norm import apart
 from echocycle.models.preprocess import Preprocess, resize, warp
 from echocycle.models.segmenter import SEGMENTERS, load_segmenter_weights
-from echocycle.models.statistics import apart
-from echocycle.settings import SegmentSettings, require
+from echocycle.models.specs import Part, SegmenterSpec
+from echocycle.settings.convert import require
+from echocycle.settings.stages import SegmentSettings
+from echocycle.training.method import Inputs, Method, StepResult, Validation
 
 
 @dataclass(frozen=True)

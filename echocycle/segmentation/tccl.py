@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from echocycle.data.clips import Stream, clip_start, cut_clip
 from echocycle.data.labels import Subset, TrainingData
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs, StepResult
 from echocycle.segmentation.css import pool, squared_distances
 from echocycle.segmentation.supervised import SupervisedSegmentation
-from echocycle.settings import SegmentSettings, require
+from echocycle.settings.convert import require
+from echocycle.settings.stages import SegmentSettings
+from echocycle.training.method import Inputs, StepResult
 
 
 @dataclass(frozen=True)

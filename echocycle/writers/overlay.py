@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from echocycle.data.video import write_mp4
 from echocycle.errors import EchocycleError
-from echocycle.prediction import DISCLAIMER, Prediction
+from echocycle.inference.prediction import DISCLAIMER, Prediction
+from echocycle.recordings.video import write_mp4
 
 PICTURE = 448  # pixels; four times EchoNet's 112
 HEADER, CURVE, FOOTER = 52, 148, 24

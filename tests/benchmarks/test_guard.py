@@ -16,12 +16,12 @@ from torch import Tensor
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.measure import OURS, REFERENCE, Meter, Operation, speedups
 from echocycle.benchmarks.operations import Ground, Plan, measure_input
-from echocycle.bundle import choose_precision
-from echocycle.data.phantom_settings import PhantomSettings
 from echocycle.data.store import Store
+from echocycle.device import choose_precision
+from echocycle.models.build import build_segmenter
 from echocycle.models.regressor import Regressor
-from echocycle.models.segmenter import build_segmenter
 from echocycle.models.sliding import answers
+from echocycle.phantom.settings import PhantomSettings
 
 CPU = torch.device("cpu")
 PRECISION = choose_precision("auto", CPU)

@@ -9,14 +9,13 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from echocycle import stages
-from echocycle.benchmarks import operations, report
+from echocycle.benchmarks import operations, report, run
 from echocycle.benchmarks.measure import NO_TF32, OURS, OURS_BF16, REFERENCE, speedups
 from echocycle.benchmarks.operations import Ground, Plan, make_plan
 from echocycle.benchmarks.report import chart, compare, operations_of, page, table_of, whole_chain, write_page
-from echocycle.data.phantom_settings import PhantomSettings
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
+from echocycle.phantom.settings import PhantomSettings
 from echocycle.segmentation.css import CSSOptions
 
 CPU = torch.device("cpu")
@@ -179,7 +178,7 @@ def test_the_command_asks_for_what_was_said(monkeypatch: pytest.MonkeyPatch, tmp
     from echocycle.cli import main
 
     asked: list[Any] = []
-    monkeypatch.setattr(stages, "bench", lambda out, **named: asked.append((out, named)))
+    monkeypatch.setattr(run, "bench", lambda out, **named: asked.append((out, named)))
     assert main(["bench", "--quick", "--out", str(tmp_path), "--device", "cpu"]) == 0
     assert asked == [(tmp_path, {"quick": True, "device": "cpu", "page": None})]
 
@@ -193,7 +192,7 @@ def test_the_stage_leaves_everything(made: Any, monkeypatch: pytest.MonkeyPatch,
         return comparison
 
     monkeypatch.setattr(report, "compare", standing_in)
-    found = stages.bench(tmp_path / "out", quick=True, device="cpu", page=tmp_path / "docs" / "speed.md")
+    found = run.bench(tmp_path / "out", quick=True, device="cpu", page=tmp_path / "docs" / "speed.md")
     assert found == comparison
     assert asked == [make_plan(CPU, quick=True)]
     for path in ("out/performance.md", "out/images/performance.svg", "docs/speed.md", "docs/images/speed.svg"):

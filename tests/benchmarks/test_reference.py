@@ -5,29 +5,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
+from helpers import formulas
 from torch import Tensor, nn
 
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.operations import starts_in
-from echocycle.bundle import Part, RegressorSpec, SegmenterSpec
 from echocycle.data.clips import ClipBatch, ClipSampler, CycleBatch, StepData, Stream, TracedBatch
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.predictions import predict_clips
-from echocycle.masks import probabilities
-from echocycle.method import Inputs, Method
+from echocycle.inference.clips import predict_clips
+from echocycle.inference.masks import probabilities
 from echocycle.models.preprocess import Preprocess
 from echocycle.models.regressor import Regressor
 from echocycle.models.segmenter import DeepLab
+from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
 from echocycle.regression.student import Student, StudentOptions
 from echocycle.regression.teacher import Teacher, TeacherOptions
 from echocycle.segmentation.css import CSS, CSSOptions, css_loss
-from echocycle.settings import LabelSettings, RegressSettings, SegmentSettings
+from echocycle.settings.stages import LabelSettings, RegressSettings, SegmentSettings
+from echocycle.training.method import Inputs, Method
 
 CPU = torch.device("cpu")
 MEAN, STD = (31.7,), (48.3,)

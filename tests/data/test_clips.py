@@ -25,7 +25,7 @@ from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.models.preprocess import Preprocess
-from echocycle.settings import LabelSettings
+from echocycle.settings.stages import LabelSettings
 
 
 class Drawn:

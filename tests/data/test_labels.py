@@ -14,13 +14,14 @@ import torch
 
 from echocycle import regression, segmentation
 from echocycle.data.clips import StepData, passes
-from echocycle.data.echonet import UNTRACED_NAMES
 from echocycle.data.labels import LabelBudget, TrainingData, draw_budget
-from echocycle.data.likeness import input_statistics
+from echocycle.data.statistics import input_statistics
 from echocycle.data.store import COLUMNS, Store
+from echocycle.datasets.echonet import UNTRACED_NAMES
 from echocycle.errors import EchocycleError, UnlabelledAnnotationError
-from echocycle.method import Inputs, Method
-from echocycle.settings import LabelSettings, RegressSettings, SegmentSettings, count_of, from_dict
+from echocycle.settings.convert import from_dict
+from echocycle.settings.stages import LabelSettings, RegressSettings, SegmentSettings, count_of
+from echocycle.training.method import Inputs, Method
 
 
 class ListOnly:

@@ -5,20 +5,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from chain import copied, regress_settings, segment_settings
+from helpers.chain import copied, regress_settings, segment_settings
 
 from echocycle import stages
-from echocycle.data.phantom import PhantomSettings, write_phantom
-from echocycle.data.prepare import prepare_store
+from echocycle.cardiac.beats import largest_components
+from echocycle.cardiac.discs import disc_volume
 from echocycle.data.store import Store
+from echocycle.datasets.prepare import prepare_store
 from echocycle.errors import EchocycleError
-from echocycle.evaluation import predictions
+from echocycle.evaluation import protocols as predictions
 from echocycle.evaluation.evaluate import _Journal, dice_metrics, traced_metrics
-from echocycle.evaluation.predictions import mask_rows
+from echocycle.evaluation.protocols import mask_rows
 from echocycle.evaluation.tables import read_dice
-from echocycle.evaluation.volumes import disc_volume, largest_components
 from echocycle.files import read_json, sha256, write_json
-from echocycle.settings import EvaluateSettings, PrepareSettings
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.phantom.write import write_phantom
+from echocycle.settings.stages import EvaluateSettings, PrepareSettings
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +82,10 @@ def test_metrics_of_the_traced_frames_leave_out_what_was_not_measured():
 def test_largest_only_drops_the_other_blobs(run, store):
     whole = read_dice(run / "evaluation" / "dice.csv").set_index(["video", "phase"])
     masks: dict[bool, np.ndarray] = {}
-    from echocycle.bundle import choose_device, load_bundle
-    from echocycle.evaluation.predictions import THRESHOLD, video_probabilities
+    from echocycle.bundle import load_bundle
+    from echocycle.device import choose_device
+    from echocycle.evaluation.protocols import video_probabilities
+    from echocycle.inference.clips import THRESHOLD
 
     part, video = load_bundle(run).segmenter, int(store.videos("test")[0])
     assert part is not None

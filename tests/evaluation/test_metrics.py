@@ -9,21 +9,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from echocycle.errors import EchocycleError
-from echocycle.evaluation import metrics
-from echocycle.evaluation.metrics import (
-    METRICS,
+from echocycle.evaluation import intervals, metrics
+from echocycle.evaluation.intervals import (
     bootstrap_interval,
     bootstrap_intervals,
-    dice_per_video,
     echonet_bootstrap,
+    paired_difference,
+    paired_t,
+    unpaired_t,
+)
+from echocycle.evaluation.metrics import (
+    METRICS,
+    dice_per_video,
     limits_of_agreement,
     mask_counts,
     mean_and_sd,
     naive_prediction,
-    paired_difference,
-    paired_t,
     pooled_dice,
-    unpaired_t,
 )
 
 TRUE = [30.0, 45.0, 55.0, 60.0, 70.0]
@@ -215,7 +217,7 @@ def test_one_patient_alone_has_no_interval():
 
 def test_patients_are_drawn_whole():
     group = np.array([0, 0, 0, 1, 2, 2])
-    weights = np.concatenate(list(metrics._resampled_weights(group, 50, 0)))
+    weights = np.concatenate(list(intervals._resampled_weights(group, 50, 0)))
     assert weights.shape == (50, 6)
     assert (weights[:, 0] == weights[:, 2]).all()
     assert (weights[:, [0, 3, 4]].sum(1) == 3).all()

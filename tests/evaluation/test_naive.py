@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from chain import copied, regress_settings
+from helpers.chain import copied, regress_settings
 
 from echocycle import stages
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
-from echocycle.evaluation import predictions
-from echocycle.evaluation.collect import collect
+from echocycle.evaluation import protocols as predictions
 from echocycle.evaluation.naive import training_ef
 from echocycle.files import read_json, write_json
-from echocycle.settings import EvaluateSettings
+from echocycle.reporting.collect import collect
+from echocycle.settings.stages import EvaluateSettings
 
 TEST = EvaluateSettings(splits=("test",), protocol=("strided",), stride=40)
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from echocycle.errors import EchocycleError, Finding
-from echocycle.experiments import chain as chains
-from echocycle.experiments.__main__ import packed
-from echocycle.experiments.engine import Outcome
+from echocycle.experiments.borrowed import chain as chains
+from echocycle.experiments.borrowed.__main__ import packed
 from echocycle.experiments.plan import Plan
 from echocycle.experiments.results import merge_results, render
 from echocycle.experiments.run import find
+from echocycle.experiments.schedule import Outcome
 from echocycle.files import read_json, write_json
 
 PAGE = Path("table-1.md")

@@ -7,7 +7,7 @@ import pytest
 
 from echocycle.errors import EchocycleError
 from echocycle.experiments import EXPERIMENTS
-from echocycle.experiments.own import committee, mask_teacher
+from echocycle.experiments.collect import column_of, paper_numbers
 from echocycle.experiments.plan import (
     Plan,
     Regressor,
@@ -20,9 +20,10 @@ from echocycle.experiments.plan import (
     student,
     teacher,
 )
-from echocycle.experiments.results import column_of, paper_numbers
 from echocycle.experiments.run import find
-from echocycle.settings import RegressSettings, preset
+from echocycle.experiments.two_teachers import committee, mask_teacher
+from echocycle.settings.presets import preset
+from echocycle.settings.stages import RegressSettings
 
 CSS = Segmenter("css")
 

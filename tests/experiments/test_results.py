@@ -12,17 +12,10 @@ from scipy import stats
 
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.tables import PREDICTIONS, dice_row, write_dice, write_predictions
+from echocycle.experiments.collect import collect_budgets, collect_predictions, paper_numbers
+from echocycle.experiments.compare import compare, summarise, verdict
 from echocycle.experiments.plan import Cell, Experiment, Regressor, Row, Segmenter, Together
-from echocycle.experiments.results import (
-    collect_budgets,
-    collect_predictions,
-    compare,
-    paper_numbers,
-    render,
-    summarise,
-    verdict,
-    write_results,
-)
+from echocycle.experiments.results import render, write_results
 from echocycle.files import write_json
 
 VIDEO, OURS = Row("Video Only", Regressor("supervised")), Row("Ours", Regressor("student"))

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from chain import copied
+from helpers.chain import copied
 
-from echocycle import settings, stages
 from echocycle.cli import main
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import run
-from echocycle.experiments.chain import smoke_preset
+from echocycle.experiments.borrowed.chain import smoke_preset
 from echocycle.experiments.results import render
 from echocycle.files import read_json
+from echocycle.settings import presets
 
 
 @pytest.fixture
 def smoke(monkeypatch: pytest.MonkeyPatch) -> None:
     """The preset `tiny` at the size of a smoke test."""
-    monkeypatch.setitem(settings.PRESETS, "tiny", smoke_preset)
+    monkeypatch.setitem(presets.PRESETS, "tiny", smoke_preset)
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_one_experiment_at_a_time_on_a_store(store: Store, tmp_path: Path) -> No
     """Another would delete the masks that it does not need itself."""
     mine = copied(store, tmp_path)
     with run.alone_with(mine.path), pytest.raises(EchocycleError, match="Another experiment is at work"):
-        stages.experiment("table-4", smoke_preset(), store=mine.path, fractions=["1/2"], out=tmp_path / "out")
+        run.experiment("table-4", smoke_preset(), store=mine.path, fractions=["1/2"], out=tmp_path / "out")
     assert not list((tmp_path / "out").rglob("run.json"))
     with run.alone_with(mine.path):
         pass
@@ -82,7 +82,7 @@ def test_a_failed_row_is_told_and_the_others_are_in_the_table(store: Store, tmp_
     broken = replace(chosen.regress["default"], batch=999_999)
     chosen = replace(chosen, regress={**chosen.regress, "adacon": broken})
     with pytest.raises(Finding, match="1 jobs failed") as raised:
-        stages.experiment(
+        run.experiment(
             "table-1",
             chosen,
             store=store.path,
@@ -103,9 +103,9 @@ def test_what_every_table_needs_is_asked_before(store: Store, tmp_path: Path) ->
     chosen = smoke_preset()
     without = replace(chosen, evaluate=replace(chosen.evaluate, splits=("val",)))
     with pytest.raises(EchocycleError, match=r"evaluate\.splits.*`test`"):
-        stages.experiment("table-4", without, store=store.path, out=tmp_path)
+        run.experiment("table-4", without, store=store.path, out=tmp_path)
     twice = {"store": store.path, "fractions": ["1/8", "4/32"], "only": ["supervised"], "dry_run": True}
-    assert stages.experiment("table-4", chosen, out=tmp_path, **twice) is None
+    assert run.experiment("table-4", chosen, out=tmp_path, **twice) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -130,5 +130,5 @@ def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str
 
 
 def test_each_row_is_evaluated_on_one_clip_too() -> None:
-    assert run.with_one_clip(settings.preset("tiny")).evaluate.protocol == ("strided", "one-clip")
-    assert run.with_one_clip(settings.preset("paper")).evaluate.protocol == ("all-clips", "one-clip")
+    assert run.with_one_clip(presets.preset("tiny")).evaluate.protocol == ("strided", "one-clip")
+    assert run.with_one_clip(presets.preset("paper")).evaluate.protocol == ("all-clips", "one-clip")

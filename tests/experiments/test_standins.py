@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import torch
 
-from echocycle.experiments.__main__ import STANDINS
 from echocycle.files import read_json
 
 ROOT = Path(__file__).parents[2]
+STANDINS = ROOT / "scripts" / "standins"
 ALLOWED = (
     "torch", "torchvision", "lightning", "numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless",
     "matplotlib", "torchmetrics", "rich",
@@ -113,7 +113,7 @@ def test_table_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("color", [False, True])
 def test_videos(tmp_path: Path, color: bool) -> None:
-    from echocycle.data.video import read_video
+    from echocycle.recordings.video import read_video
 
     rng = np.random.default_rng(0)
     smooth = np.kron(rng.integers(0, 256, (7, 14, 14)), np.ones((8, 8))).astype(np.uint8)

@@ -13,24 +13,24 @@ from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from echocycle import regression, segmentation
-from echocycle.bundle import Bundle, Part, RegressorSpec, save_bundle
+from echocycle.bundle import Bundle, save_bundle
 from echocycle.data.clips import ClipBatch, StepData, Stream, ViewSampler
-from echocycle.data.shapes import ShapeSampler
+from echocycle.data.moving_shapes import ShapeSampler
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs
+from echocycle.models.build import build_segmenter
+from echocycle.models.convolutions import SpatialConv, TemporalConv, WholeConv
 from echocycle.models.regressor import (
     NETWORKS,
     Regressor,
-    SpatialConv,
-    TemporalConv,
-    WholeConv,
     copy_without_mask_channel,
     init_mask_channel,
     load_regressor_weights,
 )
-from echocycle.models.segmenter import DeepLab, UNet, build_segmenter, load_segmenter_weights
+from echocycle.models.segmenter import DeepLab, UNet, load_segmenter_weights
+from echocycle.models.specs import Part, RegressorSpec
 from echocycle.models.weights import read_state
-from echocycle.settings import preset
+from echocycle.settings.presets import preset
+from echocycle.training.method import Inputs
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 PAPER = preset("paper")

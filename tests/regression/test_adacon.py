@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from training import (
+from helpers import formulas
+from helpers.training import (
     FULL,
     SMALL,
     count,

@@ -4,11 +4,11 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from training import (
+from helpers import formulas
+from helpers.training import (
     FULL,
     GREY,
     SMALL,
@@ -26,16 +26,17 @@ from training import (
 )
 
 from echocycle import stages
-from echocycle.bundle import Part, load_bundle
+from echocycle.bundle import load_bundle
 from echocycle.data.clips import ClipBatch, cut_clip
 from echocycle.data.labels import TrainingData
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.predictions import predict_clips
 from echocycle.files import read_json
+from echocycle.inference.clips import predict_clips
 from echocycle.models.regressor import NETWORKS, Regressor, load_regressor_weights
+from echocycle.models.specs import Part
 from echocycle.regression.student import Student, StudentOptions
-from echocycle.settings import EvaluateSettings
+from echocycle.settings.stages import EvaluateSettings
 
 CPU = torch.device("cpu")
 

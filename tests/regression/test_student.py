@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from chain import loop_settings
-from torch import Tensor
-from training import (
+from helpers import formulas
+from helpers.chain import loop_settings
+from helpers.training import (
     FULL,
     Ground,
     count,
@@ -21,18 +20,19 @@ from training import (
     the_unlabelled_loss_counts,
     trained,
 )
+from torch import Tensor
 
 from echocycle import stages
-from echocycle.bundle import Part
 from echocycle.data.clips import ClipBatch, StepData
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, UnlabelledAnnotationError
-from echocycle.method import Inputs
 from echocycle.models.regressor import Regressor
+from echocycle.models.specs import Part
 from echocycle.regression.student import Student, StudentOptions, distillation_loss
 from echocycle.regression.teacher import Teacher, TeacherOptions
-from echocycle.settings import LabelSettings, OptimiserSettings, RegressSettings
+from echocycle.settings.stages import LabelSettings, OptimiserSettings, RegressSettings
+from echocycle.training.method import Inputs
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 SMALL = RegressSettings(widths=(4, 8, 8, 8), weights="none", frames=4, size=56, pad=6, batch=2)
@@ -249,7 +249,7 @@ def test_a_student_needs_a_fitting_teacher() -> None:
 @pytest.mark.slow
 def test_reading_unlabelled_tracings_must_be_allowed_and_is_told(store: Store, tmp_path: Path) -> None:
     """Through the stage: refused without the flag; with it run.json says so and counts those labels."""
-    from chain import copied, regress_settings, segment_settings
+    from helpers.chain import copied, regress_settings, segment_settings
 
     own = copied(store, tmp_path)
     stages.segment(own.path, tmp_path / "css", segment_settings("css"))

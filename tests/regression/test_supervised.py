@@ -3,22 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from training import FULL, count, kept_is_validated, killed_and_resumed, paper_size, ten_steps
-from training import data_of as few_labels
+from helpers import formulas
+from helpers.training import FULL, count, kept_is_validated, killed_and_resumed, paper_size, ten_steps
+from helpers.training import data_of as few_labels
 
 from echocycle.data.clips import ClipBatch, ClipSampler, StepData
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import UnlabelledAnnotationError
-from echocycle.method import Inputs
 from echocycle.models.preprocess import Preprocess
 from echocycle.models.regressor import NETWORKS
 from echocycle.regression.supervised import SupervisedOptions, SupervisedRegression, regression_loss
-from echocycle.settings import LabelSettings, RegressSettings
+from echocycle.settings.stages import LabelSettings, RegressSettings
+from echocycle.training.method import Inputs
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 SMALL: dict[str, Any] = {"widths": (4, 8, 8, 8), "weights": "none", "size": 112, "frames": 4, "pad": 6, "batch": 2}

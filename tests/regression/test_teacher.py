@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from training import FULL, Ground, count, kept_is_validated, paper_size, ten_steps, trained
+from helpers.training import FULL, Ground, count, kept_is_validated, paper_size, ten_steps, trained
 
 from echocycle.data.clips import StepData
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
-from echocycle.method import Inputs
 from echocycle.regression.teacher import Teacher, TeacherOptions
-from echocycle.settings import LabelSettings, RegressSettings
+from echocycle.settings.stages import LabelSettings, RegressSettings
+from echocycle.training.method import Inputs
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 

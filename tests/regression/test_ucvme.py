@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from training import (
+from helpers import formulas
+from helpers.training import (
     FULL,
     SMALL,
     count,

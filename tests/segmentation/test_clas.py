@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from chain import copied
-from segmenting import (
+from helpers import formulas
+from helpers.chain import copied
+from helpers.segmenting import (
     COLOR,
     DEEPLAB,
     SMALL,
@@ -49,8 +49,9 @@ from echocycle.segmentation.clas import (
     in_time,
     shifted,
 )
-from echocycle.settings import OptimiserSettings, preset
-from echocycle.train import learning_rate
+from echocycle.settings.presets import preset
+from echocycle.settings.stages import OptimiserSettings
+from echocycle.training.loop import learning_rate
 
 LOSSES = {"appearance", "segmentation", "propagation", "overlap"}
 CLIPS = replace(SMALL, network="r2plus1d_18", width=2)

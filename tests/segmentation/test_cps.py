@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from chain import copied
-from segmenting import (
+from helpers import formulas
+from helpers.chain import copied
+from helpers.segmenting import (
     COLOR,
     DEEPLAB,
     SMALL,

@@ -3,25 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
+from helpers import formulas
+from helpers.segmenting import DEEPLAB, count, paper_size, ten_steps
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
-from segmenting import DEEPLAB, count, paper_size, ten_steps
 from torch import Tensor, nn
 
 from echocycle.data.clips import CycleBatch, CycleSampler, StepData, TracedBatch
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
-from echocycle.method import Inputs
 from echocycle.models.segmenter import DeepLab, SegmenterOutput
 from echocycle.segmentation.css import CSS, CSSOptions, allowed_starts, css_loss
 from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation
-from echocycle.settings import LabelSettings, SegmentSettings
+from echocycle.settings.stages import LabelSettings, SegmentSettings
+from echocycle.training.method import Inputs
 
 CODE = {
     0: 0.0775830307213,

@@ -3,21 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from segmenting import DEEPLAB, count, data_of, kept_is_validated, killed_and_resumed, paper_size, ten_steps
+from helpers import formulas
+from helpers.segmenting import DEEPLAB, count, data_of, kept_is_validated, killed_and_resumed, paper_size, ten_steps
 from torch import Tensor, nn
 
 from echocycle.data.clips import StepData, TracedBatch, TracedFrameSampler, passes
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, UnlabelledAnnotationError
-from echocycle.method import Inputs
 from echocycle.models.preprocess import warp
 from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation, segmentation_loss
-from echocycle.settings import LabelSettings, SegmentSettings
+from echocycle.settings.stages import LabelSettings, SegmentSettings
+from echocycle.training.method import Inputs
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 

@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import formulas
 import numpy as np
 import pytest
 import torch
-from chain import copied
-from hypothesis import given
-from hypothesis import settings as effort
-from hypothesis import strategies as st
-from segmenting import (
+from helpers import formulas
+from helpers.chain import copied
+from helpers.segmenting import (
     DEEPLAB,
     annotation_asked,
     count,
@@ -25,13 +22,17 @@ from segmenting import (
     ten_steps,
     weights_in,
 )
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 
 from echocycle.data.clips import StepData
 from echocycle.data.labels import LabelBudget, TrainingData
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.segmentation.tccl import PairBatch, PairSampler, TCCLOptions, tccl_loss
-from echocycle.settings import LabelSettings, preset
+from echocycle.settings.presets import preset
+from echocycle.settings.stages import LabelSettings
 
 KNOWN = (
     0.06600091,

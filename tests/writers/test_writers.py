@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echocycle.data.video import read_video
 from echocycle.errors import EchocycleError
-from echocycle.prediction import Prediction
+from echocycle.inference.prediction import Prediction
+from echocycle.recordings.video import read_video
 from echocycle.writers import WRITERS
 from echocycle.writers.as_csv import as_row, write_csv
 from echocycle.writers.as_json import read_prediction, write_json

@@ -1,0 +1,32 @@
+"""`echocycle bench`: every stage beside the plain way of doing it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from echocycle.console import console, output
+
+
+def bench(
+    out: Path, *, quick: bool = False, device: Literal["auto", "cpu", "cuda"] = "auto", page: Path | None = None
+) -> dict[str, Any]:
+    """Measure the stages beside the usual way of doing them, on a phantom of its own.
+
+    Args:
+        out: folder for comparison.json and the page; a comparison that was interrupted there is gone on with.
+        quick: fewer and smaller rounds; under ten minutes on two cores.
+        page: write the page here as well, its chart in `images/` beside it.
+
+    Returns:
+        The content of comparison.json.
+    """
+    from echocycle.benchmarks.operations import make_plan
+    from echocycle.benchmarks.report import compare, table_of, write_page
+    from echocycle.device import choose_device
+
+    chosen = choose_device(device)
+    comparison = compare(Path(out), make_plan(chosen, quick=quick), chosen)
+    for path in (Path(out) / "performance.md", page):
+        if path is not None:
+            console.print(f"{write_page(comparison, path)} written.")
+    output.print(table_of(comparison))
+    return comparison

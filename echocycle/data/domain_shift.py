@@ -1,0 +1,68 @@
+"""How unlike a recording is to the videos that a model was trained on."""
+
+from typing import Any
+
+import numpy as np
+
+from echocycle.data.labels import TrainingData
+from echocycle.data.statistics import VIDEOS
+
+
+def describe(frames: np.ndarray) -> dict[str, float]:
+    """Measures of a video of grey (time, 112, 112) or RGB frames that do not depend on the heart's function."""
+    grey = frames[:64].astype(np.float32)
+    grey = grey.mean(-1) if grey.ndim == 4 else grey
+    lit = grey.max(0) > 8
+    inside = grey[:, lit] if lit.any() else grey.reshape(len(grey), -1)
+    steps = np.abs(np.diff(grey, axis=0))
+    gradient = np.abs(np.diff(grey[0], axis=1))
+    return {
+        "lit_share": float(lit.mean()),
+        "mean_grey": float(inside.mean()),
+        "grey_deviation": float(inside.std()),
+        "dark_share": float((inside < 4).mean()),
+        "frame_difference": float(steps[:, lit].mean()) if len(steps) and lit.any() else 0.0,
+        "sharpness": float(gradient.mean() / max(float(grey[0].std()), 1e-3)),
+    }
+
+
+def reference(data: TrainingData, phantom_version: int | None) -> dict[str, Any]:
+    """The training videos' ranges of `describe`, kept in the bundle."""
+    rng = np.random.default_rng([1, VIDEOS])
+    chosen = rng.permutation(data.videos("both"))[:VIDEOS]
+    rows = [{**describe(data.frames(int(video))), "fps": data.fps(int(video))} for video in chosen]
+    rates = [row["fps"] for row in rows if np.isfinite(row["fps"])]
+    rows = [{**row, "fps": row["fps"] if np.isfinite(row["fps"]) else float(np.median(rates or [0]))} for row in rows]
+    ranges = {}
+    for name in rows[0]:
+        low, high = np.quantile([row[name] for row in rows], [0.005, 0.995])
+        margin = 0.1 * (high - low)
+        ranges[name] = [round(float(low - margin), 6), round(float(high + margin), 6)]
+    return {"phantom_version": phantom_version, "ranges": ranges, "videos": len(rows)}
+
+
+WORDS = {
+    "lit_share": "share of the picture that shows the sector",
+    "mean_grey": "mean grey level in the sector",
+    "grey_deviation": "contrast in the sector",
+    "dark_share": "share of black pixels in the sector",
+    "frame_difference": "change from frame to frame",
+    "sharpness": "sharpness",
+    "fps": "frames a second",
+}
+
+
+def unlike(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> list[str]:
+    """Sentences on how a video is unlike the training videos; empty if it is not."""
+    notes = []
+    if reference.get("phantom_version") is not None:
+        notes.append(
+            "The model was trained on synthetic clips (phantom version "
+            f"{reference['phantom_version']}); its answer for a real recording has no clinical meaning."
+        )
+    measured = {**describe(frames), "fps": fps}
+    for name, (low, high) in reference.get("ranges", {}).items():
+        value = measured[name]
+        if value < low or value > high:  # an unknown value is neither
+            notes.append(f"Unlike the training videos: {WORDS[name]} is {value:.3g}, theirs {low:.3g} to {high:.3g}.")
+    return notes

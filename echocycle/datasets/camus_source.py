@@ -1,0 +1,144 @@
+"""CAMUS as a source of `prepare`: each patient's half sequence, or the two stills where there is none.
+
+A patient becomes one video that runs from ED to ES, squeezed to the store's size as in the paper. The experts'
+masks of ED and ES are its tracing.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echocycle.data.store import SIZE
+from echocycle.datasets.camus import read_camus
+from echocycle.datasets.camus_images import load_sequence, load_still, to_network_size
+from echocycle.datasets.camus_records import CamusFolder, CamusRecord
+from echocycle.datasets.findings import Finding, finding_line
+from echocycle.datasets.source import Decoded, Source, number_or_none
+from echocycle.errors import EchocycleError
+from echocycle.files import sha256
+from echocycle.settings.stages import PrepareSettings
+
+DEFAULT_SPLIT = "train"  # of patients that no split file names
+
+
+def camus_source(root: Path, settings: PrepareSettings) -> Source:
+    """A CAMUS folder of either release (four-chamber view) as a source."""
+    if settings.color:
+        raise EchocycleError(f"{root} is CAMUS, whose pictures are grey; leave `color` out.")
+    folder = read_camus(root)
+    names = tuple(_name(record) for record in folder.records)
+    listing = hashlib.sha256()
+    for r in folder.records:
+        files = sorted((kind, path.name) for kind, path in r.files.items())
+        listing.update(f"{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps},{files}\n".encode())
+    report = _report(folder)
+    training = [name for name, record in zip(names, folder.records, strict=True) if _split(record) == "train"]
+    return Source(
+        root=folder.root,
+        release=f"camus-{folder.release}",
+        records=folder.records,
+        names=names,
+        decode=decode_camus,
+        digest=listing.hexdigest(),
+        ranks={name: rank for rank, name in enumerate(training)},
+        report=report,
+        page=_page(report),
+    )
+
+
+def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
+    """Read and squeeze one patient. One that cannot be read is reported and left out."""
+    record, _ = job
+    name = _name(record)
+    try:
+        frames, masks, spacing, fps, notes, shape = _pictures(record)
+    except EchocycleError as error:
+        finding = {"level": "error", "kind": "picture-unreadable", "names": [name]}
+        message = f"{error} The patient is left out."
+        return Decoded(None, {"name": name}, b"", ({**finding, "message": message},))
+    findings = [{"level": n.level, "kind": n.kind, "names": [name], "message": n.message} for n in notes]
+    traced = masks is not None and bool(masks.any(axis=(1, 2)).all())
+    ed, es = (0, len(frames) - 1) if traced else (-1, -1)
+    has_ef = not math.isnan(record.ef)
+    traces = bytes(2 * SIZE * SIZE // 8)
+    if masks is not None and traced:
+        traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
+    tall, wide = shape[0] / SIZE, shape[1] / SIZE
+    affine = (wide, 0.0, (wide - 1) / 2, 0.0, tall, (tall - 1) / 2)
+    first = next(iter(record.files.values()))
+    row = {
+        "name": name,
+        "file": str(first.name),
+        "patient": name,
+        "split": _split(record),
+        "annotation": {(1, 1): "traced", (1, 0): "ef", (0, 1): "tracing", (0, 0): "none"}[has_ef, traced],
+        "fps": number_or_none(fps),
+        "frames": len(frames),
+        "listed_frames": record.listed_frames or len(frames),
+        "ef": number_or_none(record.ef),
+        "edv_ml": number_or_none(record.edv_ml),
+        "esv_ml": number_or_none(record.esv_ml),
+        "ed_frame": ed,
+        "es_frame": es,
+        "affine": " ".join(f"{value:.9g}" for value in affine),
+        "spacing_row_mm": number_or_none(spacing[0]),
+        "spacing_column_mm": number_or_none(spacing[1]),
+        "sha256": sha256(first),
+    }
+    return Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
+
+
+def _pictures(record: CamusRecord) -> Any:
+    """Frames from ED to ES and both masks, at the store's size; pixel size, rate, notes, and the size before."""
+    stills = {phase: load_still(record, phase) for phase in ("ED", "ES") if phase in record.files}  # type: ignore[arg-type]
+    notes: list[Finding] = [note for still in stills.values() for note in still.notes]
+    masks = None
+    if len(stills) == 2 and all(still.mask is not None for still in stills.values()):
+        masks = np.stack([to_network_size(s.frame, s.mask, s.spacing_mm, SIZE).mask for s in stills.values()])  # type: ignore[misc]
+    if "sequence" in record.files:
+        sequence = load_sequence(record)
+        beat = slice(sequence.ed_frame, sequence.es_frame + 1)
+        resized = to_network_size(sequence.frames[beat], None, sequence.spacing_mm, SIZE)
+        notes += sequence.notes
+        return resized.image, masks, resized.spacing_mm, sequence.fps, notes, sequence.frames.shape[1:]
+    if len(stills) < 2:
+        raise EchocycleError(f"{record.patient} has neither a sequence nor stills of both ED and ES.")
+    resized_stills = [to_network_size(s.frame, None, s.spacing_mm, SIZE) for s in stills.values()]
+    frames = np.stack([still.image for still in resized_stills])
+    return frames, masks, resized_stills[0].spacing_mm, record.fps, notes, stills["ED"].frame.shape
+
+
+def _name(record: CamusRecord) -> str:
+    return record.patient.replace("/", "-")
+
+
+def _split(record: CamusRecord) -> str:
+    return record.split or DEFAULT_SPLIT
+
+
+def _page(report: dict[str, Any]) -> str:
+    """The data report for a terminal: counts, then the findings, the worst first."""
+    splits = ", ".join(f"{count['videos']} {split}" for split, count in report["splits"].items())
+    quality = ", ".join(f"{count} {name}" for name, count in report["quality"].items())
+    findings = [f"{finding['level']} {finding['kind']}: {finding_line(finding)}" for finding in report["findings"]]
+    title = f"{report['root']}: {report['videos']} patients ({report['release']})"
+    return "\n".join([title, f"splits: {splits}", f"quality: {quality}", *(findings or ["Nothing odd was found."])])
+
+
+def _report(folder: CamusFolder) -> dict[str, Any]:
+    """The data report as plain values for JSON."""
+    splits = Counter(_split(record) for record in folder.records)
+    return {
+        "root": str(folder.root),
+        "release": f"camus-{folder.release}",
+        "videos": len(folder.records),
+        "splits": {split: {"videos": splits[split]} for split in ("train", "val", "test")},
+        "quality": Counter(record.quality or "not listed" for record in folder.records),
+        "findings": [
+            {"level": f.level, "kind": f.kind, "names": list(f.names), "message": f.message} for f in folder.findings
+        ],
+    }

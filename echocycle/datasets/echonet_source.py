@@ -1,0 +1,110 @@
+"""A folder in EchoNet-Dynamic's layout as a `Source`."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from echocycle.data.store import SIZE
+from echocycle.datasets.echonet_tracings import traced_pair
+from echocycle.datasets.findings import plain_finding
+from echocycle.datasets.records import EchonetSettings, Record
+from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, number_or_none
+from echocycle.errors import EchocycleError
+from echocycle.files import sha256
+from echocycle.settings.stages import PrepareSettings
+
+
+def echonet_settings(settings: PrepareSettings) -> EchonetSettings:
+    """The reader's part of the settings."""
+    return EchonetSettings(
+        settings.multi_trace, settings.round_vertices, settings.ed_es_naming, assign_splits=settings.assign_splits
+    )
+
+
+def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
+    """Read, cut and measure one video. A damaged one is reported and left out."""
+    from echocycle.recordings.video import read_video
+
+    record, settings = job
+    findings: list[dict[str, Any]] = []
+
+    def note(level: str, kind: str, message: str) -> None:
+        findings.append({"level": level, "kind": kind, "names": [record.name], "message": message})
+
+    try:
+        recording = read_video(
+            record.path, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
+        )
+    except EchocycleError as error:
+        note("error", "video-unreadable", f"{error} The video is left out.")
+        return Decoded(None, {"name": record.name}, b"", tuple(findings))
+    for text in recording.notes:
+        note("note", "video-note", text)
+    frames, affine, spacing = recording.frames, IDENTITY, recording.spacing_mm
+    height, width = frames.shape[1:3]
+    if (height, width) != (SIZE, SIZE):
+        frames, affine, spacing = _cut(recording, settings, note)
+    ed_frame = es_frame = -1
+    traces = bytes(2 * TRACE_BYTES)
+    pair = traced_pair(record, len(frames), height, width, echonet_settings(settings))
+    if pair is not None:
+        masks = _in_store_pixels(pair.masks, affine)
+        findings += [plain_finding(finding) for finding in pair.notes]
+        if masks.any(axis=(1, 2)).all():
+            ed_frame, es_frame = pair.ed_frame, pair.es_frame
+            traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
+        else:
+            note("error", "empty-mask", "A tracing encloses no pixel of the stored frame; it is not used.")
+    has_ef, traced = not math.isnan(record.ef), ed_frame >= 0
+    row = {
+        "name": record.name,
+        "file": record.path.name,
+        "patient": record.patient,
+        "split": record.split,
+        "annotation": {(1, 1): "traced", (1, 0): "ef", (0, 1): "tracing", (0, 0): "none"}[has_ef, traced],
+        "fps": number_or_none(record.fps if not math.isnan(record.fps) else recording.fps),
+        "frames": len(frames),
+        "listed_frames": record.listed_frames,
+        "ef": number_or_none(record.ef),
+        "edv_ml": number_or_none(record.edv_ml),
+        "esv_ml": number_or_none(record.esv_ml),
+        "ed_frame": ed_frame,
+        "es_frame": es_frame,
+        "affine": " ".join(f"{value:.9g}" for value in affine),
+        "spacing_row_mm": number_or_none(spacing[0]),
+        "spacing_column_mm": number_or_none(spacing[1]),
+        "sha256": sha256(record.path),
+    }
+    return Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
+
+
+def _cut(recording: Any, settings: PrepareSettings, note: Callable[[str, str, str], None]) -> Any:
+    """Frames of another size: the sector is found, cut and resized."""
+    from echocycle.recordings.sector import cut_sector
+
+    cut = cut_sector(recording, size=SIZE)
+    frames = cut.frames
+    if settings.color:
+        frames = np.repeat(frames[..., None], 3, axis=-1)
+        note("note", "colour-lost", "The video had to be cut; it is kept in grey.")
+    shape = "x".join(map(str, recording.frames.shape[1:3]))
+    note("note", "resized", f"A video of {shape} pixels is cut to its sector and resized to {SIZE}x{SIZE}.")
+    for text in cut.notes:
+        note("note", "sector-note", text)
+    return frames, tuple(np.asarray(cut.affine).reshape(-1).tolist()), cut.spacing_mm
+
+
+def _in_store_pixels(masks: np.ndarray, affine: tuple[float, ...]) -> np.ndarray:
+    """Masks in source pixels, seen at the centres of the store's pixels."""
+    if affine == IDENTITY:
+        return masks
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    a, b, c, d, e, f = affine
+    column = np.rint(a * columns + b * rows + c).astype(int)
+    row = np.rint(d * columns + e * rows + f).astype(int)
+    inside = (row >= 0) & (row < masks.shape[1]) & (column >= 0) & (column < masks.shape[2])
+    moved = np.zeros((len(masks), SIZE, SIZE), bool)
+    moved[:, inside] = masks[:, row[inside], column[inside]]
+    return moved

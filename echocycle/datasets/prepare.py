@@ -1,0 +1,254 @@
+"""Stage `prepare`: read a folder of videos once, write the frame store.
+
+Videos are decoded by worker processes and appended in list order. Each whole video leaves a line in a journal, so
+a killed `prepare` goes on behind the last one. The folder gets its name only when everything is in it.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echocycle.data.mask_set import MaskWriter
+from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
+from echocycle.datasets.echonet import authors_order, read_echonet
+from echocycle.datasets.echonet_report import render_report, report_dict
+from echocycle.datasets.echonet_source import decode_echonet, echonet_settings
+from echocycle.datasets.findings import merge_findings, plain_finding
+from echocycle.datasets.source import TRACE_BYTES, Decoded, Source
+from echocycle.errors import EchocycleError
+from echocycle.files import empty_unless_begun, read_json, write_json, write_text
+from echocycle.settings.stages import PrepareSettings
+from echocycle.workers import in_order
+
+
+def open_source(root: Path, settings: PrepareSettings) -> Source:
+    """What a folder holds: the layout of CAMUS is recognised, any other must be that of EchoNet-Dynamic."""
+    from echocycle.datasets.camus import is_camus
+
+    if is_camus(root):
+        from echocycle.datasets.camus_source import camus_source
+
+        return camus_source(root, settings)
+    folder = read_echonet(root, echonet_settings(settings))
+    listing = hashlib.sha256()
+    for r in folder.records:
+        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
+        for tracing in r.tracings:
+            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
+    return Source(
+        root=folder.root,
+        release=folder.release,
+        records=folder.records,
+        names=tuple(record.name for record in folder.records),
+        decode=decode_echonet,
+        digest=listing.hexdigest(),
+        ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
+        report={**report_dict(folder), "findings": [plain_finding(finding) for finding in folder.findings]},
+        page=render_report(folder),
+    )
+
+
+def prepare_store(
+    source: Path,
+    store: Path,
+    settings: PrepareSettings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """Write the frame store of a folder, or go on with it.
+
+    Args:
+        source: folder in the layout of EchoNet-Dynamic (FileList.csv, VolumeTracings.csv, Videos/) or of CAMUS.
+        store: folder to write; it exists only when it is whole. A finished one is opened, not written again.
+        progress: called with (videos done, videos in all).
+
+    Raises:
+        EchocycleError: the folder is not in EchoNet's layout, or `store` holds something else.
+    """
+    opened, store = open_source(Path(source), settings), Path(store)
+    said = {key: value for key, value in asdict(settings).items() if key != "workers" and value is not None}
+    job = json.loads(json.dumps({"format": FORMAT, "listing": opened.digest, "settings": said}))  # as it is read back
+    if store.exists():
+        return _reopen(store, job)
+    partial = store.with_name(store.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    writer = _Writer(partial, job)
+    todo = [record for record, name in zip(opened.records, opened.names, strict=True) if name not in writer.done]
+    if progress:
+        progress(len(writer.done), len(opened.records))
+    for number, decoded in enumerate(_decode_all(opened.decode, todo, settings), len(writer.done) + 1):
+        writer.add(decoded, opened.ranks)
+        if progress:
+            progress(number, len(opened.records))
+    return writer.finish(store, opened)
+
+
+def _reopen(path: Path, job: dict[str, Any]) -> Store:
+    if not (path / "store.json").exists():
+        raise EchocycleError(f"{path} exists and is not a frame store. Choose another folder, or delete it.")
+    store = Store(path)
+    if store.meta["job"] != job:
+        raise EchocycleError(
+            f"{path} was prepared from another list or with other settings. Choose another folder, or delete it."
+        )
+    return store
+
+
+# ------------------------------------------------------------------------------------------ decoding one video
+
+
+def _decode_all(
+    decode: Callable[[tuple[Any, PrepareSettings]], Decoded], records: list[Any], settings: PrepareSettings
+) -> Iterator[Decoded]:
+    """Decoded videos in list order."""
+    workers = settings.workers if len(records) > 3 else 0
+    return in_order(decode, ((record, settings) for record in records), workers)
+
+
+def decode_findings(
+    source: Source, settings: PrepareSettings, *, progress: Callable[[int, int], None] | None = None
+) -> list[dict[str, Any]]:
+    """What reading every video of a folder would report, without keeping a frame."""
+    found: list[dict[str, Any]] = []
+    for number, decoded in enumerate(_decode_all(source.decode, list(source.records), settings), 1):
+        found += decoded.findings
+        if progress:
+            progress(number, len(source.records))
+    return merge_findings(found)
+
+
+# ------------------------------------------------------------------------------------------ writing the store
+
+
+class _Writer:
+    """Appends videos to a partial store; one line of journal.jsonl stands for one whole video."""
+
+    def __init__(self, folder: Path, job: dict[str, Any]):
+        self.folder, self.job = folder, job
+        started = folder / "started.json"
+        empty_unless_begun(folder, job)
+        if not started.exists():
+            write_json(started, job)
+        self._journal = folder / "journal.jsonl"
+        self._size("journal.jsonl")
+        lines = self._journal.read_bytes().splitlines(keepends=True)
+        self.color = bool(job["settings"]["color"])
+        self.entries: list[dict[str, Any]] = []
+        self.kept: list[dict[str, Any]] = []
+        self.n_frames = 0
+        sizes = {name: self._size(name) for name in ("frames.u8", "traces.bin")}
+        whole = 0
+        for line in lines:  # up to the first that is torn itself, or whose pixels are
+            if not line.endswith(b"\n"):
+                break
+            entry = json.loads(line)
+            frames = entry["row"].get("frames", 0)
+            ends = self._ends(len(self.kept) + bool(frames), self.n_frames + frames)
+            if any(sizes[name] < end for name, end in ends.items()):
+                break
+            whole += len(line)
+            self.n_frames += frames
+            self.entries.append(entry)
+            if frames:
+                self.kept.append(entry)
+        self.done = {entry["row"]["name"] for entry in self.entries}
+        for name, end in {**self._ends(len(self.kept), self.n_frames), "journal.jsonl": whole}.items():
+            os.truncate(folder / name, end)
+
+    def _size(self, name: str) -> int:
+        (self.folder / name).touch()
+        return (self.folder / name).stat().st_size
+
+    def _ends(self, videos: int, frames: int) -> dict[str, int]:
+        """Bytes of the two large files when they hold so many videos and frames."""
+        return {"frames.u8": frames * SIZE * SIZE * (3 if self.color else 1), "traces.bin": videos * 2 * TRACE_BYTES}
+
+    def add(self, decoded: Decoded, ranks: dict[str, int]) -> None:
+        """Append one video: pixels and traces first, the journal's line last."""
+        entry = {"row": decoded.row, "findings": list(decoded.findings)}
+        if decoded.frames is not None:
+            decoded.row["offset"] = self.n_frames
+            decoded.row["authors_rank"] = ranks.get(decoded.row["name"], -1)
+            for name, content in (("frames.u8", decoded.frames.data), ("traces.bin", decoded.traces)):
+                with open(self.folder / name, "ab") as file:
+                    file.write(content)
+            self.n_frames += len(decoded.frames)
+            self.kept.append(entry)
+        self.entries.append(entry)
+        with open(self._journal, "a", encoding="utf-8") as journal:
+            journal.write(json.dumps(entry, allow_nan=False) + "\n")
+
+    def finish(self, store: Path, source: Source) -> Store:
+        """Write index, report and truth, and give the store its name."""
+        if not self.kept:
+            raise EchocycleError(
+                f"None of the {len(self.entries)} videos of {source.root} could be read: "
+                f"{self.entries[0]['findings'][0]['message'] if self.entries else 'the list is empty'}"
+            )
+        rows = [entry["row"] for entry in self.kept]
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+        table.writeheader()
+        phantom = self._phantom(source.root)
+        if phantom:
+            for row in rows:
+                with np.load(source.root / "Truth" / f"{row['name']}.npz") as truth:
+                    row["spacing_row_mm"], row["spacing_column_mm"] = map(float, truth["spacing_mm"])
+        table.writerows(rows)
+        write_text(self.folder / "index.csv", text.getvalue())
+        traces = np.fromfile(self.folder / "traces.bin", np.uint8).reshape(len(rows), 2, TRACE_BYTES)
+        np.save(self.folder / "traces.npy", traces)
+        findings = merge_findings(source.report["findings"], [f for e in self.entries for f in e["findings"]])
+        write_json(self.folder / "report.json", {**source.report, "findings": findings})
+        if phantom:
+            self._write_truth(source.root, rows)
+        # started.json first: without it a killed `prepare` begins anew and trusts none of the others
+        for name in ("started.json", "journal.jsonl", "traces.bin"):
+            (self.folder / name).unlink()
+        write_json(
+            self.folder / "store.json",
+            {
+                "format": FORMAT,
+                "id": hashlib.sha256(f"{text.getvalue()}{self.job['settings']}".encode()).hexdigest()[:12],
+                "source": source.root.resolve().name,
+                "release": source.release,
+                "phantom_version": phantom,
+                "size": SIZE,
+                "color": self.color,
+                "videos": len(rows),
+                "frames": self.n_frames,
+                "job": self.job,
+            },
+        )
+        os.replace(self.folder, store)
+        return Store(store)
+
+    @staticmethod
+    def _phantom(root: Path) -> int | None:
+        """The phantom's version, if the folder is one."""
+        if not (root / "phantom.json").exists():
+            return None
+        version: int = read_json(root / "phantom.json")["phantom_version"]
+        return version
+
+    def _write_truth(self, root: Path, rows: list[dict[str, Any]]) -> None:
+        """The phantom's own masks of every frame, as mask set `truth`."""
+        if (self.folder / "masks" / "truth").exists():  # whole, and from before a kill
+            return
+        writer = MaskWriter(self.folder / "masks" / "truth", len(rows), {"size": SIZE, "source": "phantom"})
+        for video, row in enumerate(rows):
+            if writer.is_done(video):
+                continue
+            with np.load(root / "Truth" / f"{row['name']}.npz") as truth:
+                shape = tuple(truth["masks_shape"])
+                masks = np.unpackbits(truth["masks"], axis=1, count=shape[1] * shape[2]).reshape(shape)
+            writer.add(video, masks * np.uint8(255))
+        writer.finish()

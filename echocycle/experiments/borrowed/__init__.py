@@ -1,0 +1,1 @@
+"""Experiments on a machine that is lent for an hour."""

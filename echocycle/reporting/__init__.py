@@ -1,0 +1,1 @@
+"""Pages that people read: one set of blocks for the run report, the experiments and the benchmark."""

@@ -1,0 +1,317 @@
+"""What a report holds: from the tables of runs to sections of text, tables and figures, not yet a page.
+
+The caller fills `ReportData` by reading run folders; `build_sections` computes every number. The HTML page
+and the Markdown text are two ways to write the same sections down, so they cannot disagree. Whatever is
+missing is said in the place where it would have stood.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from echocycle.errors import EchocycleError
+from echocycle.evaluation.intervals import Interval, TTest, bootstrap_intervals, paired_difference, paired_t, unpaired_t
+from echocycle.evaluation.metrics import mean_and_sd, naive_prediction
+from echocycle.evaluation.tables import check_predictions, per_video
+from echocycle.reporting import figures
+from echocycle.reporting.about_sections import chunks, missing_runs
+from echocycle.reporting.blocks import (
+    Block,
+    Cell,
+    Drawing,
+    Missing,
+    Section,
+    Table,
+    Text,
+    count,
+    interval_cell,
+    joined,
+    number,
+    p_value,
+    percent,
+)
+from echocycle.reporting.run_data import ReportData, RunReport
+
+# --- results of each run --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run on one split by one protocol: its videos (`tables.per_video`) and the intervals of all metrics."""
+
+    run: RunReport
+    split: str
+    protocol: str
+    videos: pd.DataFrame
+    intervals: Mapping[str, Interval]
+
+    @property
+    def where(self) -> tuple[str, str]:
+        return self.split, self.protocol
+
+
+def _resampling(data: ReportData, videos: pd.DataFrame) -> dict[str, Any]:
+    """How intervals over these videos are made."""
+    return {"groups": videos["patient"], "resamples": data.resamples, "level": data.level, "seed": data.seed}
+
+
+def results_of(data: ReportData, problems: list[str]) -> list[Result]:
+    """One result per run, split and protocol; what cannot be computed becomes a problem, in words."""
+    results = []
+    for run in data.runs:
+        if run.predictions is None:
+            continue
+        try:
+            videos = per_video(check_predictions(run.predictions, f"predictions of {run.name}"))
+        except EchocycleError as error:
+            problems.append(str(error))
+            continue
+        for (split, protocol), part in videos.groupby(["split", "protocol"], sort=False):
+            part = part.reset_index(drop=True)
+            try:
+                intervals = bootstrap_intervals(part["ef_true"], part["ef_pred"], **_resampling(data, part))
+            except EchocycleError as error:
+                problems.append(f"{run.name}, split {split}, {protocol}: {error}")
+                continue
+            results.append(Result(run, str(split), str(protocol), part, intervals))
+    order = {where: place for place, where in enumerate(places_of(results))}
+    return sorted(results, key=lambda result: order[result.where])
+
+
+def places_of(results: Iterable[Result]) -> list[tuple[str, str]]:
+    """Splits and protocols in order: test first, training last, otherwise as they appear."""
+    rank = {"test": 0, "val": 1, "train": 3}
+    places = dict.fromkeys(result.where for result in results)
+    return sorted(places, key=lambda place: rank.get(place[0].lower(), 2))
+
+
+def naive_results(data: ReportData, results: Sequence[Result], problems: list[str]) -> list[tuple[Result, float]]:
+    """The baseline that answers the mean training EF, on the videos of each split's first result."""
+    if data.train_ef is None:
+        return []
+    try:
+        answer = naive_prediction(data.train_ef)
+    except EchocycleError as error:
+        problems.append(str(error))
+        return []
+    rows = []
+    for split in dict.fromkeys(result.split for result in results):
+        like = next(result for result in results if result.split == split)
+        videos = like.videos.assign(ef_pred=answer)
+        intervals = bootstrap_intervals(videos["ef_true"], videos["ef_pred"], **_resampling(data, videos))
+        run = RunReport(name="no video looked at", method=f"mean training EF, {number(answer, 1)}\u00a0%")
+        rows.append((Result(run, split, "–", videos, intervals), answer))
+    return rows
+
+
+_METRIC_COLUMNS = (
+    ("mae", "MAE", 2, 1),
+    ("rmse", "RMSE", 2, 1),
+    ("r2", "R², %", 1, 100),
+    ("pearson", "r", 3, 1),
+    ("squared_pearson", "r², %", 1, 100),
+    ("bias", "bias", 2, 1),
+)
+
+
+_METRIC_WORDS = (
+    "MAE, RMSE, bias and limits are in EF percentage points. R² is 1 − SSE/SST; r is Pearson’s correlation and r² "
+    "its square, which some publications print as R². Bias is the mean of predicted minus true EF; the limits of "
+    "agreement are the bias ∓ 1.96 standard deviations (ddof = 1)."
+)
+
+
+def _metric_cells(intervals: Mapping[str, Interval]) -> list[Cell]:
+    cells = [
+        interval_cell(intervals[key], digits, scale, sign=key == "bias") for key, _, digits, scale in _METRIC_COLUMNS
+    ]
+    limits = (number(intervals[key].value) for key in ("lower_limit", "upper_limit"))
+    return [*cells, Cell(" to ".join(limits))]
+
+
+def _videos_cell(videos: pd.DataFrame) -> Cell:
+    patients = videos["patient"].nunique()
+    return Cell(count(len(videos)), f"{count(patients)} patients" if patients < len(videos) else "")
+
+
+def _run_row(result: Result) -> list[Cell]:
+    run = result.run
+    return [
+        Cell(run.name),
+        Cell(run.method),
+        Cell("–" if run.seed is None else str(run.seed)),
+        Cell("–" if run.labels is None else count(run.labels.labelled)),
+        Cell(result.split),
+        Cell(result.protocol),
+        _videos_cell(result.videos),
+        *_metric_cells(result.intervals),
+    ]
+
+
+def table_with_common_columns(columns: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> Table:
+    """A table in which split and protocol move from columns to the caption where all rows agree on them."""
+    same: dict[int, str] = {}
+    for index, column in enumerate(columns):
+        words = {row[index].text for row in rows} - {"–"}
+        if column in ("<split", "<protocol") and len(words) == 1:
+            same[index] = f"{column[1:]} {words.pop()}"
+    if same:
+        caption = f"{caption} All rows: {joined(same.values())}."
+    kept = [index for index in range(len(columns)) if index not in same]
+    return Table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], caption)
+
+
+def runs_section(data: ReportData, results: Sequence[Result], naive: Sequence[tuple[Result, float]]) -> Section:
+    blocks: list[Block] = []
+    for place in places_of(results):
+        errors = [(result.run.name, result.intervals["mae"]) for result in results if result.where == place]
+        caption = f"Mean absolute error on split {place[0]}, {place[1]}, with {percent(data.level)} intervals."
+        for other in (other for other, _ in naive if other.split == place[0]):
+            caption += f" Always answering the mean training EF: {number(other.intervals['mae'].value)}."
+        blocks.append(Drawing(figures.interval_figure(errors, "mean absolute error, EF points"), caption))
+    if results:
+        columns = ["<run", "<method", "seed", "labelled", "<split", "<protocol", "videos"]
+        columns += [label for _, label, *_ in _METRIC_COLUMNS] + ["limits of agreement"]
+        rows = [_run_row(result) for result in [*results, *(other for other, _ in naive)]]
+        grouped = any(result.videos["patient"].nunique() < len(result.videos) for result in results)
+        unit = "patients, with all their videos" if grouped else "videos"
+        caption = (
+            f"Each run, with {percent(data.level)} percentile bootstrap intervals: "
+            f"{count(data.resamples)} resamples of {unit}."
+        )
+        blocks += [table_with_common_columns(columns, rows, caption), Text(_METRIC_WORDS)]
+    blocks += missing_runs(data, "regress", "predictions", lambda run: run.predictions is not None, "predictions.csv")
+    if results and not naive:
+        blocks.append(Missing("No training EF given, so there is no naive baseline to compare with."))
+    return Section("Ejection fraction, run by run", blocks)
+
+
+# --- methods: several seeds, and against one another ----------------------------------------------
+
+
+def _families(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results of one place by method; the label budget is named where a method has several."""
+    budgets: dict[str, set[int | None]] = {}
+    for result in results:
+        budgets.setdefault(result.run.method, set()).add(_labelled(result.run))
+    families: dict[str, list[Result]] = {}
+    for result in results:
+        several = len(budgets[result.run.method]) > 1
+        labelled = _labelled(result.run)
+        words = "labels not recorded" if labelled is None else f"{count(labelled)} labelled"
+        name = f"{result.run.method}, {words}" if several else result.run.method
+        families.setdefault(name, []).append(result)
+    return families
+
+
+def _labelled(run: RunReport) -> int | None:
+    return None if run.labels is None else run.labels.labelled
+
+
+def seeds_section(results: Sequence[Result]) -> Section:
+    rows = []
+    for place in places_of(results):
+        for name, members in _families([r for r in results if r.where == place]).items():
+            cells = [Cell(name), Cell(place[0]), Cell(place[1]), Cell(str(len(members)))]
+            for key, _, digits, scale in _METRIC_COLUMNS:
+                mean, sd = mean_and_sd([scale * member.intervals[key].value for member in members])
+                spread = f"± {number(sd, digits)}" if len(members) > 1 else ""
+                cells.append(Cell(number(mean, digits, sign=key == "bias"), spread))
+            rows.append(cells)
+    blocks: list[Block] = []
+    if not rows:
+        blocks.append(Missing("No predictions, so there is nothing to average."))
+    elif any(row[3].text != "1" for row in rows):
+        columns = ["<method", "<split", "<protocol", "runs", *(label for _, label, *_ in _METRIC_COLUMNS)]
+        words = "Mean ± standard deviation (ddof = 1) over the runs of a method: how much the seed matters."
+        blocks.append(table_with_common_columns(columns, rows, words))
+    else:
+        blocks.append(Missing("Every method was trained once: there is no deviation over seeds."))
+    return Section("Methods, averaged over seeds", blocks)
+
+
+def _common(a: Sequence[Result], b: Sequence[Result]) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Videos that all runs of both methods have, and their predictions (runs, videos)."""
+    tables = [result.videos.set_index("video") for result in (*a, *b)]
+    shared = tables[0].index
+    for table in tables[1:]:
+        shared = shared[shared.isin(table.index)]
+    preds = np.stack([table.loc[shared, "ef_pred"].to_numpy(float) for table in tables])
+    return tables[0].loc[shared], preds[: len(a)], preds[len(a) :]
+
+
+def _test_cell(test: TTest | None) -> Cell:
+    if test is None:
+        return Cell("–", "needs 2 runs each")
+    return Cell(p_value(test.p), f"t = {number(test.statistic)}")
+
+
+def _difference_row(data: ReportData, name: str, a: Sequence[Result], b: Sequence[Result]) -> list[Cell]:
+    videos, preds_a, preds_b = _common(a, b)
+    true = videos["ef_true"].to_numpy(float)
+    differences = [
+        paired_difference(true, preds_a, preds_b, metric, **_resampling(data, videos)) for metric in ("mae", "rmse")
+    ]
+    runs = [[result.intervals["mae"].value for result in family] for family in (a, b)]
+    over_runs = unpaired_t(*runs) if min(map(len, runs)) > 1 else None
+    return [
+        Cell(name),
+        Cell(a[0].split),
+        Cell(a[0].protocol),
+        Cell(count(len(videos))),
+        *(interval_cell(difference, sign=True) for difference in differences),
+        _test_cell(paired_t(true, preds_a, preds_b)),
+        _test_cell(over_runs),
+        Cell(f"{len(a)} and {len(b)}"),
+    ]
+
+
+def paired_section(data: ReportData, results: Sequence[Result], problems: list[str]) -> Section:
+    rows = []
+    for place in places_of(results):
+        families = _families([result for result in results if result.where == place])
+        reference = next(iter(families))
+        if data.reference is not None:
+            found = [name for name in families if data.reference in (name, families[name][0].run.method)]
+            if found:
+                reference = found[0]
+            else:
+                problems.append(f"No run of the reference method {data.reference!r} on {' / '.join(place)}.")
+        for name, members in families.items():
+            if name == reference:
+                continue
+            try:
+                title = f"{name} − {reference}"
+                rows.append(_difference_row(data, title, members, families[reference]))
+            except EchocycleError as error:
+                problems.append(f"{name} against {reference}, {' / '.join(place)}: {error}")
+    if not rows:
+        return Section("Methods, compared in pairs", [Missing("There are no two methods to compare.")])
+    columns = ["<difference", "<split", "<protocol", "videos", "MAE", "RMSE", "p, videos", "p, runs", "runs"]
+    words = (
+        "Differences on the same videos, with paired bootstrap intervals; a negative one speaks for the method "
+        "named first. p, videos: paired t-test over the absolute errors of the videos, averaged over runs first; "
+        "would other videos agree? p, runs: unpaired two-sided t-test over the MAE of the runs; would other "
+        "seeds agree?"
+    )
+    return Section("Methods, compared in pairs", [table_with_common_columns(columns, rows, words)])
+
+
+def agreement_section(results: Sequence[Result]) -> Section:
+    blocks: list[Block] = []
+    for place in places_of(results):
+        panels = [
+            figures.Comparison(r.run.name, r.videos["ef_true"], r.videos["ef_pred"])
+            for r in results
+            if r.where == place
+        ]
+        for part in chunks(panels):
+            where = f"split {place[0]}, {place[1]}"
+            words = f"Predicted against true EF, {where}; dashed: identity."
+            blocks.append(Drawing(figures.scatter_figure(part), words))
+            words = f"Differences, {where}; solid: bias, dashed: 95 % limits of agreement."
+            blocks.append(Drawing(figures.bland_altman_figure(part), words))
+    return Section("Agreement with the labels", blocks or [Missing("No predictions, so there is nothing to draw.")])

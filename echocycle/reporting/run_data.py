@@ -1,0 +1,81 @@
+"""What the report knows of one run, as `collect.py` read it from disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+NOT_RECORDED = "not recorded"
+
+
+# --- what the caller fills in ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelBudget:
+    """How many videos a run knew the labels of."""
+
+    labelled: int
+    unlabelled: int
+    validation: int  # labels that chose the best epoch; they are labels too
+    unlabelled_annotations_used: bool | None = None  # None: not recorded
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where numbers come from. An empty field is printed as not recorded."""
+
+    software: str = ""
+    torch: str = ""
+    phantom: str = ""  # version of the phantom, or a word that the data are real
+    data: str = ""
+    command: str = ""
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """Frames (n, height, width) of 8 bit with true and predicted masks of the same shape."""
+
+    frames: np.ndarray
+    true: np.ndarray | None = None
+    pred: np.ndarray | None = None
+    captions: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run as its folder tells it. Every table may be missing; see `evaluation.tables` for their columns."""
+
+    name: str
+    method: str
+    seed: int | None = None
+    stage: Literal["segment", "regress", ""] = ""  # says which tables to expect; all of them if empty
+    labels: LabelBudget | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    predictions: pd.DataFrame | None = None
+    dice: pd.DataFrame | None = None
+    volumes: pd.DataFrame | None = None
+    losses: Path | None = None  # CSV: step, and a column per named loss
+    overlays: Overlays | None = None
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report is made of."""
+
+    title: str
+    runs: Sequence[RunReport]
+    date: str = ""
+    provenance: Provenance = field(default_factory=Provenance)
+    train_ef: Sequence[float] | np.ndarray | None = None  # percent, labelled videos: for the naive baseline
+    reference: str | None = None  # the method others are compared with; the first one by default
+    warnings: Sequence[str] = ()
+    resamples: int = 10_000
+    level: float = 0.95
+    seed: int = 0

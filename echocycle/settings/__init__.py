@@ -1,0 +1,1 @@
+"""Everything that can be set: stages, presets, overrides, and their form on disk."""

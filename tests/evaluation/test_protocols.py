@@ -1,0 +1,130 @@
+"""Which clips a protocol takes, above all EchoNet-Dynamic's beat-by-beat: one around each systole of the masks."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.chain import regress_settings, segment_settings
+
+from echocycle import stages
+from echocycle.data.clips import clip_starts
+from echocycle.data.store import Store
+from echocycle.errors import EchocycleError
+from echocycle.evaluation import protocols as predictions
+from echocycle.evaluation.evaluate import ef_metrics
+from echocycle.evaluation.protocols import beat_starts
+from echocycle.files import read_json
+from echocycle.inference import clips
+from echocycle.settings.stages import EvaluateSettings
+
+ECHONET = SimpleNamespace(frames=32, period=2)
+
+
+def beating(frames: int, beat: int = 40) -> np.ndarray:
+    """An area curve with a systole in the middle of each beat."""
+    return 900 + 300 * np.cos(2 * np.pi * np.arange(frames) / beat)
+
+
+def test_clips_are_centred_on_systoles() -> None:
+    """Systoles at 20, 60, ..., 180 of 200 frames: the first clip is moved to the start, the last does not fit."""
+    assert clip_starts(200, 32, 2) == 138
+    assert beat_starts(beating(200), ECHONET) == [0, 28, 68, 108]
+    assert beat_starts(beating(200), SimpleNamespace(frames=16, period=3)) == [0, 36, 76, 116]
+    assert beat_starts(beating(130, 24), ECHONET) == [0, 4, 28, 52]  # of 12, 36, 60, 84 and 108, which is too late
+
+
+def test_without_a_beat_there_is_no_clip() -> None:
+    assert beat_starts(np.full(120, 700.0), ECHONET) == []
+    assert beat_starts(np.linspace(900, 500, 120), ECHONET) == []
+
+
+def test_unmeasured_videos_are_counted() -> None:
+    rows = [
+        {"run": "r", "method": "m", "seed": 0, "split": "test", "patient": str(v), "video": str(v), "ef_true": 50.0 + v}
+        for v in range(4)
+    ]
+    every = [
+        {**row, "protocol": "strided", "clip_start": 0, "ef_pred": 51.0 + number} for number, row in enumerate(rows)
+    ]
+    some = [{**row, "protocol": "beat-by-beat", "clip_start": None, "ef_pred": 50.0} for row in rows[:3]]
+    found = ef_metrics(pd.DataFrame(every + some), {"test": 4})["test"]
+    assert (found["beat-by-beat"]["videos"], found["beat-by-beat"]["not_measured"]) == (3, 1)
+    assert found["strided"]["videos"] == 4
+    assert "not_measured" not in found["strided"]
+
+
+@pytest.fixture(scope="module")
+def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video-only network with a segmenter, and one without."""
+    folder = tmp_path_factory.mktemp("runs")
+    stages.segment(store.path, folder / "traced", segment_settings("supervised"))
+    stages.regress(store.path, folder / "with", regress_settings("supervised"), masks=folder / "traced")
+    stages.regress(store.path, folder / "without", regress_settings("supervised"))
+    return folder
+
+
+def test_beat_by_beat(runs: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over the clips at the beats, one row a video; a video without beats has none and is counted."""
+    silent = int(store.videos("test")[1])
+
+    def truth(segmenter: object, store: Store, masks: object, video: int, *rest: object) -> np.ndarray:
+        found = store.masks("truth").probabilities(video, np.arange(store.n_frames(video)))
+        return np.repeat(found[:1], len(found), 0) if video == silent else found
+
+    monkeypatch.setattr(predictions, "video_probabilities", truth)
+    settings = EvaluateSettings(splits=("test",), protocol=("all-clips", "beat-by-beat"))
+    folder = stages.evaluate(runs / "with", settings)
+    table = pd.read_csv(folder / "predictions.csv")
+    clips = table[table["protocol"] == "all-clips"].set_index(["video", "clip_start"])["ef_pred"]
+    beats = table[table["protocol"] == "beat-by-beat"].set_index("video")
+    names = store.index["name"]
+    videos = [int(video) for video in store.videos("test") if video != silent]
+    assert sorted(beats.index) == sorted(names[video] for video in videos)
+    assert beats["clip_start"].isna().all()
+    spec = SimpleNamespace(frames=4, period=3)
+    for video in videos:
+        masks = store.masks("truth").probabilities(video, np.arange(store.n_frames(video)))
+        starts = beat_starts((masks > 127).sum((1, 2)), spec)
+        assert starts
+        expected = np.mean([clips[names[video], start] for start in starts])
+        assert beats["ef_pred"][names[video]] == pytest.approx(expected, abs=1e-4)
+    metrics = read_json(folder / "metrics.json")["ef"]["test"]
+    assert (metrics["beat-by-beat"]["videos"], metrics["beat-by-beat"]["not_measured"]) == (3, 1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_is_what_the_device_computes_in(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    """It is settled before anything is predicted, and kept; asked for again, the evaluation is done already."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    used: set[str] = set()
+    original = clips.predict_clips
+
+    def noting(*args: Any) -> np.ndarray:
+        used.add(args[-1])
+        return original(*args)
+
+    monkeypatch.setattr(predictions, "predict_clips", noting)
+    settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=8 + native, precision="auto")
+    folder = stages.evaluate(runs / "without", settings)
+    expected = "bf16" if native else "32"
+    assert used == {expected}
+    assert read_json(folder / "metrics.json")["precision"] == expected
+    used.clear()
+    stages.evaluate(runs / "without", settings)
+    assert not used
+
+
+def test_beats_need_masks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = EvaluateSettings(protocol=("beat-by-beat",))
+    with pytest.raises(EchocycleError, match="no segmenter; train it with --masks"):
+        stages.evaluate(runs / "without", settings)
+    monkeypatch.setattr(predictions, "video_probabilities", lambda s, store, m, video, *r: np.zeros((90, 112, 112)))
+    with pytest.raises(EchocycleError, match="No beat was found"):
+        stages.evaluate(runs / "with", settings)

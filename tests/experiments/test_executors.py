@@ -1,0 +1,136 @@
+"""Jobs in processes of their own and through submitit: side by side, in order, one failure or death alone."""
+
+import os
+import shutil
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from echocycle.errors import EchocycleError
+from echocycle.experiments.executors import Cluster, Crew, Here, Processes, choose_crew
+from echocycle.experiments.plan import Job, Plan, Regressor, Row, Segmenter, plan, student, teacher
+from echocycle.experiments.schedule import work
+from echocycle.settings.presets import preset
+
+ROWS = (
+    Row("video", Regressor("supervised")),
+    Row("other", Regressor("adacon")),
+    Row("f_m", teacher(Segmenter("css"))),
+    Row("f_e", student(Segmenter("css"))),
+)
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Plan:
+    chosen = plan(ROWS, preset("tiny"), tmp_path / "s", "id", tmp_path / "runs", fractions=["1/8"], seeds=[0])
+    chosen.jobs = {name: job for name, job in chosen.jobs.items() if job.stage != "evaluate"}
+    return chosen
+
+
+def leave_mark(job: Job, *, folder: Path, dies: str = "", fails: str = "", seconds: float = 0.0) -> None:
+    """A stage that says who did it and when."""
+    begun = time.time()
+    print(f"doing {job.name}")
+    if job.kind == dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.kind == fails:
+        raise EchocycleError("the folder is empty")
+    time.sleep(seconds)
+    (folder / job.name).write_text(f"{os.getpid()} {begun} {time.time()}")
+
+
+def is_done(job: Job, folder: Path) -> bool:
+    return (folder / job.name).exists()
+
+
+def done_by(crew: Crew, planned: Plan, folder: Path, **how: object):
+    """The outcome of a plan, and by kind of job who did it and from when to when."""
+    outcome = work(
+        planned,
+        folder / "jobs",
+        crew=crew,
+        perform=partial(leave_mark, folder=folder, **how),
+        is_done=partial(is_done, folder=folder),
+        remove=lambda job: None,
+    )
+    marks = {job.kind: folder / name for name, job in planned.jobs.items() if is_done(job, folder)}
+    return outcome, {kind: [float(word) for word in file.read_text().split()] for kind, file in marks.items()}
+
+
+@pytest.mark.slow
+def test_processes_work_side_by_side_and_in_order(planned: Plan, tmp_path: Path) -> None:
+    outcome, marks = done_by(Processes(2), planned, tmp_path, seconds=0.5)
+    assert not outcome.failed
+    assert set(outcome.done) == set(planned.jobs)
+    assert len({int(pid) for pid, _, _ in marks.values()} - {os.getpid()}) == len(planned.jobs)
+    begins, ends = ({kind: mark[place] for kind, mark in marks.items()} for place in (1, 2))
+    assert begins["mask css"] >= ends["segment css"]
+    assert begins["regress student"] >= ends["regress teacher"] >= begins["regress teacher"] >= ends["mask css"]
+    crowd = [sum(begins[k] <= moment < ends[k] for k in marks) for moment in begins.values()]
+    assert max(crowd) == 2  # two at once, never three
+    assert not list((tmp_path / "jobs" / "logs").glob("*"))  # nothing failed, so no log is kept
+
+
+@pytest.mark.slow
+def test_a_killed_and_a_failed_process_stay_alone(planned: Plan, tmp_path: Path) -> None:
+    outcome, marks = done_by(Processes(2), planned, tmp_path, dies="regress supervised", fails="mask css")
+    said = {name.split()[0] + " " + planned.jobs[name].method: log.read_text() for name, log in outcome.failed.items()}
+    assert set(said) == {"regress supervised", "mask css"}
+    assert "signal 9" in said["regress supervised"]
+    assert "doing mask" in said["mask css"]
+    assert "the folder is empty" in said["mask css"]
+    assert set(marks) == {"regress adacon", "segment css"}
+    assert len(outcome.blocked) == 2  # f_m and f_e, which need the masks
+    again, marks = done_by(Processes(2), planned, tmp_path)
+    assert not again.failed
+    assert len(marks) == len(planned.jobs)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_time(planned: Plan, tmp_path: Path) -> None:
+    start = time.monotonic()
+    outcome = work(
+        planned,
+        tmp_path / "jobs",
+        minutes=0.15,
+        crew=Processes(2),
+        perform=partial(leave_mark, folder=tmp_path, seconds=60.0),
+        is_done=partial(is_done, folder=tmp_path),
+        remove=lambda job: None,
+    )
+    assert time.monotonic() - start < 45
+    assert set(outcome.left) == set(planned.jobs)
+    assert not outcome.failed
+
+
+@pytest.mark.slow
+def test_a_cluster_through_submitit(planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submitit's own executor of this machine stands for a cluster."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where its processes find `leave_mark`
+    crew = Cluster(tmp_path / "cluster", 2, {"timeout_min": 5}, kind="local")
+    outcome, marks = done_by(crew, planned, tmp_path, fails="mask css")
+    assert set(marks) == {"regress supervised", "regress adacon", "segment css"}
+    assert os.getpid() not in {int(pid) for pid, _, _ in marks.values()}
+    (log,) = outcome.failed.values()
+    assert "the folder is empty" in log.read_text()
+
+
+def test_the_crew_is_chosen(tmp_path: Path) -> None:
+    assert isinstance(choose_crew(1, (), tmp_path), Here)
+    assert choose_crew(3, (), tmp_path).places == 3
+    with pytest.raises(EchocycleError, match="--at-once is 0"):
+        choose_crew(0, (), tmp_path)
+    with pytest.raises(EchocycleError, match=r"NAME=VALUE.*'partition'"):
+        choose_crew(1, ("partition",), tmp_path)
+    if shutil.which("srun") is None:
+        with pytest.raises(EchocycleError, match="no slurm here"):
+            choose_crew(1, ("timeout_min=5",), tmp_path)
+
+
+def test_one_process_does_the_same(planned: Plan, tmp_path: Path) -> None:
+    outcome, marks = done_by(Here(), planned, tmp_path)
+    assert set(outcome.done) == set(planned.jobs)
+    assert {int(pid) for pid, _, _ in marks.values()} == {os.getpid()}
