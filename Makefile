@@ -24,6 +24,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy echocycle
+	$(BIN)/lint-imports
 
 # Needs uv (https://docs.astral.sh/uv) on the PATH; resolves from package metadata alone.
 lock:

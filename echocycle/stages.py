@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from echocycle.bundle import Bundle
     from echocycle.data.mask_set import MaskSet
     from echocycle.data.store import Store
-    from echocycle.inference.prediction import Prediction
     from echocycle.phantom.settings import PhantomSettings
+    from echocycle.prediction import Prediction
 
 
 # -------------------------------------------------------------------------------------------------- data

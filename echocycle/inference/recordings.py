@@ -20,7 +20,7 @@ from echocycle.device import choose_device
 from echocycle.errors import EchocycleError, Finding
 from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
 from echocycle.inference.masks import probabilities
-from echocycle.inference.prediction import Prediction
+from echocycle.prediction import Prediction
 from echocycle.recordings.recording import SUPPORTED, may_be_recording, read_recording
 from echocycle.recordings.sector import cut_sector
 from echocycle.writers import WRITERS

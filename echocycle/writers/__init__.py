@@ -7,7 +7,7 @@ others do too. The table of all recordings (`as_csv.py`) is written once, from a
 from collections.abc import Callable
 from pathlib import Path
 
-from echocycle.inference.prediction import Prediction
+from echocycle.prediction import Prediction
 from echocycle.writers.as_json import write_json
 from echocycle.writers.as_masks import write_masks
 from echocycle.writers.overlay import write_overlay

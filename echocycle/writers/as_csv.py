@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echocycle.errors import EchocycleError
 from echocycle.files import write_text
-from echocycle.inference.prediction import Prediction
+from echocycle.prediction import Prediction
 
 NAME = "predictions.csv"
 COLUMNS = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from echocycle import files
 from echocycle.errors import EchocycleError
-from echocycle.inference.prediction import DISCLAIMER, Prediction
+from echocycle.prediction import DISCLAIMER, Prediction
 
 SCHEMA_VERSION = 1
 LEFT_OUT = ("masks", "frames")

@@ -6,7 +6,7 @@ import numpy as np
 
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing
-from echocycle.inference.prediction import Prediction
+from echocycle.prediction import Prediction
 
 
 def write_masks(prediction: Prediction, folder: Path) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echocycle.errors import EchocycleError
-from echocycle.inference.prediction import DISCLAIMER, Prediction
+from echocycle.prediction import DISCLAIMER, Prediction
 from echocycle.recordings.video import write_mp4
 
 PICTURE = 448  # pixels; four times EchoNet's 112

@@ -24,9 +24,9 @@ from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.inference import recordings as inference
 from echocycle.inference.clips import predict_clips
-from echocycle.inference.prediction import DISCLAIMER
 from echocycle.inference.recordings import predict_recording
 from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
+from echocycle.prediction import DISCLAIMER
 from echocycle.recordings.video import read_video, write_mjpeg
 from echocycle.settings.stages import LabelSettings
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from echocycle.errors import EchocycleError
-from echocycle.inference.prediction import Prediction
+from echocycle.prediction import Prediction
 from echocycle.recordings.video import read_video
 from echocycle.writers import WRITERS
 from echocycle.writers.as_csv import as_row, write_csv
