@@ -176,7 +176,7 @@ def measure_input(ground: Ground) -> Iterator[Operation]:
             reference.load_clip(
                 ground.path(video), start, inputs.mean, inputs.std, frames=plan.frames, pad=PAD, crop=crop
             )
-            for video, start, crop in zip(batch.index.tolist(), starts[number], batch.crop.tolist(), strict=True)
+            for video, start, crop in zip(batch.row.tolist(), starts[number], batch.crop.tolist(), strict=True)
         ]
         return torch.from_numpy(np.stack(clips)).to(device)
 
@@ -193,7 +193,7 @@ def measure_input(ground: Ground) -> Iterator[Operation]:
     yield Operation("clips", "clip loading", "clips", plan.load_batch, meter.sides, checks=checks)
 
     def decode(number: int) -> None:
-        for video in batches[number].index.tolist():
+        for video in batches[number].row.tolist():
             reference.read_video(ground.path(video))
 
     meter = Meter(device, {REFERENCE: "32", OURS: "32"})
@@ -204,7 +204,7 @@ def measure_input(ground: Ground) -> Iterator[Operation]:
 def starts_in(batch: ClipBatch, data: TrainingData, period: int) -> list[int]:
     """The first frame of each clip of a batch, found in its video."""
     starts = []
-    for video, clip in zip(batch.index.tolist(), batch.video.numpy(), strict=True):
+    for video, clip in zip(batch.row.tolist(), batch.video.numpy(), strict=True):
         candidates = np.flatnonzero((data.frames(video) == clip[0]).all((1, 2))).tolist()
         same = (s for s in candidates if np.array_equal(cut_clip(data, video, s, len(clip), period)[0], clip))
         starts.append(next(same))

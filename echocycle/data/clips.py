@@ -4,8 +4,9 @@ Every draw is a pure function of (seed, step, stream, place in the batch), so a 
 again sees what it would have seen, whatever the number of worker processes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class ClipBatch(NamedTuple):
     """int64 (batch, 2): row and column of the crop in the padded clip; equal to the padding for no crop."""
     ef: Tensor | None
     """float32 (batch,) percent; None for clips without a label."""
-    index: Tensor  # type: ignore[assignment]
+    row: Tensor
     """int64 (batch,): row of the store's index."""
     warp: Tensor | None = None
     """float32 (batch, 4): turn (radians), log scale, row and column shift (share of the frame) of each clip, for
@@ -50,7 +51,7 @@ class TracedBatch(NamedTuple):
     warp: Tensor
     """float32 (2, batch, 4): turn (radians), log scale, row and column shift (share of the frame), for
     augmentation; zeros without."""
-    index: Tensor  # type: ignore[assignment]
+    row: Tensor
     """int64 (batch,): row of the store's index."""
 
 
@@ -61,25 +62,50 @@ class CycleBatch(NamedTuple):
     """uint8 (batch, time, height, width[, 3])."""
     start: Tensor
     """int64 (batch,): the phase p* (0-based) whose template is looked for."""
-    index: Tensor  # type: ignore[assignment]
+    row: Tensor
     """int64 (batch,): row of the store's index."""
 
 
-@runtime_checkable
-class Sampler(Protocol):
-    """Cuts one sample from a video, and stacks samples to a batch."""
+class Sampler:
+    """Cuts one sample from a video, and makes a batch of samples; the base of all samplers."""
+
+    batch_axis: ClassVar[int] = 0
+    """The axis of a batch along which its samples lie, in fields of more than one number a sample."""
 
     def usable(self, data: TrainingData, video: int) -> bool:
-        """Whether the video can give a sample at all."""
-        ...
+        """Whether the video can give a sample at all; by default every video can."""
+        return True
 
     def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> Any:
-        """One sample of a video."""
-        ...
+        """One sample of a video: a batch's named tuple, of arrays and numbers without the batch axis."""
+        raise NotImplementedError
 
-    def stack(self, samples: list[Any]) -> Any:
+    def stack(self, samples: Sequence[Any]) -> Any:
         """A batch of samples."""
-        ...
+        return collate(samples, self.batch_axis)
+
+
+def collate(samples: Sequence[Any], axis: int = 0) -> Any:
+    """A batch, field by field, of samples that are named tuples of one kind.
+
+    Args:
+        samples: at least one; a field holds arrays, tensors, numbers, tuples of numbers, or None in all of them.
+        axis: where the batch axis of arrays goes.
+    """
+    return type(samples[0])(*(_joined(values, axis) for values in zip(*samples, strict=True)))
+
+
+def _joined(values: tuple[Any, ...], axis: int) -> Tensor | None:
+    missing = sum(value is None for value in values)
+    if missing == len(values):
+        return None
+    if missing:
+        raise ValueError(f"{missing} of {len(values)} samples lack a field that the others have.")
+    if isinstance(values[0], Tensor):
+        return torch.stack(values, axis)
+    if isinstance(values[0], np.ndarray):
+        return torch.from_numpy(np.stack(values, axis))
+    return torch.from_numpy(np.array(values))
 
 
 def clip_start(n_frames: int, frames: int, period: int, rng: np.random.Generator) -> int:
@@ -107,7 +133,7 @@ def cut_clip(data: TrainingData, video: int, start: int, frames: int, period: in
 
 
 @dataclass(frozen=True)
-class ClipSampler:
+class ClipSampler(Sampler):
     """Random clips for regression (the paper: 32 frames at period 2, pad and crop in training)."""
 
     frames: int = 32
@@ -120,10 +146,6 @@ class ClipSampler:
     """The clip's grid must contain the traced ED or ES frame, drawn at random (the public code's rule)."""
     augment: bool = False
     """Draw a turn, scale and shift for each clip, frames and mask alike."""
-
-    def usable(self, data: TrainingData, video: int) -> bool:
-        """Every video can give a clip; a short one is filled with zeros."""
-        return True
 
     def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> ClipBatch:
         """One clip of a video, with the axes of a batch of one left out."""
@@ -163,22 +185,9 @@ class ClipSampler:
         ]
         return int(rng.choice(starts)) if starts else clip_start(n_frames, self.frames, self.period, rng)
 
-    def stack(self, samples: list[ClipBatch]) -> ClipBatch:
-        """A batch of clips."""
-        video, mask, valid, crop, ef, index, warp = zip(*samples, strict=True)
-        return ClipBatch(
-            torch.from_numpy(np.stack(video)),
-            torch.from_numpy(np.stack(mask)) if self.masks else None,
-            torch.tensor(valid),
-            torch.from_numpy(np.stack(crop).astype(np.int64)),
-            torch.tensor(ef, dtype=torch.float32) if self.labels else None,
-            torch.tensor(index),
-            torch.from_numpy(np.stack(warp)) if self.augment else None,
-        )
-
 
 @dataclass(frozen=True)
-class ViewSampler:
+class ViewSampler(Sampler):
     """Several views of each clip: the same start, then for each view its own frame jitter or crop.
 
     A batch of n clips holds all first views, then all second views and so on: `chunk(len(jitter))` parts them.
@@ -202,21 +211,19 @@ class ViewSampler:
             views = [view._replace(crop=views[0].crop, warp=views[0].warp) for view in views]
         return tuple(views)
 
-    def stack(self, samples: list[tuple[ClipBatch, ...]]) -> ClipBatch:
+    def stack(self, samples: Sequence[tuple[ClipBatch, ...]]) -> ClipBatch:
         """A batch of views."""
-        return self.clip.stack([view for views in zip(*samples, strict=True) for view in views])
+        views: ClipBatch = self.clip.stack([view for views in zip(*samples, strict=True) for view in views])
+        return views
 
 
 @dataclass(frozen=True)
-class TracedFrameSampler:
+class TracedFrameSampler(Sampler):
     """The traced ED and ES frames of a labelled video, with their masks."""
 
+    batch_axis = 1  # behind ED and ES
     augment: bool = False
     """Draw a turn, scale and shift for each frame."""
-
-    def usable(self, data: TrainingData, video: int) -> bool:
-        """Labelled videos of a segmentation budget all carry a tracing."""
-        return True
 
     def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> TracedBatch:
         """Both traced frames of a video."""
@@ -227,19 +234,9 @@ class TracedFrameSampler:
             warp = rng.uniform(-1, 1, (2, 4)).astype(np.float32) * WARP
         return TracedBatch(frames, data.traced_masks(video).astype(np.uint8), warp, video)  # type: ignore[arg-type]
 
-    def stack(self, samples: list[TracedBatch]) -> TracedBatch:
-        """A batch of pairs, ED first."""
-        frames, masks, warp, index = zip(*samples, strict=True)
-        return TracedBatch(
-            torch.from_numpy(np.stack(frames, 1)),
-            torch.from_numpy(np.stack(masks, 1)),
-            torch.from_numpy(np.stack(warp, 1)),
-            torch.tensor(index),
-        )
-
 
 @dataclass(frozen=True)
-class CycleSampler:
+class CycleSampler(Sampler):
     """Clips for the cyclical loss: 40 frames at period 3 from videos longer than 120 frames (the code's rule)."""
 
     frames: int = 40
@@ -259,11 +256,6 @@ class CycleSampler:
         start = clip_start(data.n_frames(video), self.frames, self.period, rng)
         clip, _ = cut_clip(data, video, start, self.frames, self.period)
         return CycleBatch(clip, int(rng.integers(self.starts)), video)  # type: ignore[arg-type]
-
-    def stack(self, samples: list[CycleBatch]) -> CycleBatch:
-        """A batch of clips."""
-        video, start, index = zip(*samples, strict=True)
-        return CycleBatch(torch.from_numpy(np.stack(video)), torch.tensor(start), torch.tensor(index))
 
 
 @dataclass(frozen=True)

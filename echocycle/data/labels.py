@@ -54,9 +54,10 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     folder only videos that carry the annotation can be labelled; the others follow behind them as unlabelled.
 
     Args:
-        needs: what "labelled" must mean for the stage. A selected video without it is dropped, as in the code; where
-            all are selected it is unlabelled, so that with 1,000 EF and 50 tracings a segmenter learns from 50 traced
-            videos and the other 950.
+        needs: what "labelled" must mean for the stage. A selected video without it is dropped; where all are selected
+            it is unlabelled, so that with 1,000 EF and 50 tracings a segmenter learns from 50 traced videos and the
+            other 950. The public code drops every video without a tracing in every stage, EF stages too; so does
+            `untraced` `drop`, which is not the default.
     """
     index = store.index
     train = store.videos("train")
@@ -78,27 +79,34 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
             f"labels.labelled asks for {wanted} labelled videos; {store.path} has {available} "
             "annotated training videos. Lower it."
         )
-    usable = _has(store, needs)
+    traced, usable = _has(store, "tracing"), _has(store, needs)
+    if settings.untraced == "drop":
+        usable = usable & traced
     chosen = pool[: min(wanted, available)]
     labelled = chosen[usable[chosen]]
     rest = pool[len(chosen) :]
     if settings.labelled == "all":
         rest = np.concatenate([rest, chosen[~usable[chosen]]])
     unlabelled = rest[: count_of(settings.unlabelled, len(rest), "labels.unlabelled")]
+    if settings.untraced == "drop":
+        unlabelled = unlabelled[traced[unlabelled]]
     excluded = np.setdiff1d(order, np.concatenate([labelled, unlabelled]))
 
     validation = store.videos("val")
     validation = validation[usable[validation]]
     validation = np.random.RandomState(settings.seed).permutation(validation)
     validation = validation[: count_of(settings.validation, len(validation), "labels.validation")]
+    what = "an EF" if needs == "ef" else "a tracing"
+    if needs == "ef" and settings.untraced == "drop":
+        what = "an EF and a tracing (labels.untraced is drop)"
     if not labelled.size:
         raise EchocycleError(
-            f"No labelled video with {'an EF' if needs == 'ef' else 'a tracing'} is left of {wanted} wanted; "
+            f"No labelled video with {what} is left of {wanted} wanted; "
             f"raise labels.labelled, or check the annotation column of {store.path / 'index.csv'}."
         )
     if not validation.size:
         raise EchocycleError(
-            f"No validation video with {'an EF' if needs == 'ef' else 'a tracing'}; the best epoch cannot be "
+            f"No validation video with {what}; the best epoch cannot be "
             "chosen. Give some videos the split VAL, or raise labels.validation above 0."
         )
 

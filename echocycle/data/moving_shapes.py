@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from echocycle.data.clips import Sampler
 from echocycle.data.labels import TrainingData
 
 CANVAS = 96
@@ -37,23 +38,15 @@ class ShapeBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ShapeSampler:
+class ShapeSampler(Sampler):
     """Draws a new clip for every sample; the video that it stands for is not looked at."""
 
     frames: int
     size: int
 
-    def usable(self, data: TrainingData, video: int) -> bool:
-        """Always."""
-        return True
-
     def draw(self, data: TrainingData | None, video: int, rng: np.random.Generator) -> ShapeBatch:
         """One clip, with the axes of a batch of one left out."""
         return draw_shape(rng, self.frames, self.size)
-
-    def stack(self, samples: list[ShapeBatch]) -> ShapeBatch:
-        """A batch of clips."""
-        return ShapeBatch(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
 
 
 def draw_shape(rng: np.random.Generator, frames: int, size: int) -> ShapeBatch:

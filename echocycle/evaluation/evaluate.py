@@ -135,7 +135,8 @@ def _evaluate_regressor(
             f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
         )
     naive = naive_metrics(run, store, settings)  # before the hours of inference: it may be refused
-    labelled = [video for video in videos if np.isfinite(store.index["ef"][video])]
+    compared = _compared(run, store)
+    labelled = [video for video in videos if compared[video]]
     if not labelled:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
 
@@ -163,13 +164,26 @@ def _masks_of(segmenter: Part | None, store: Store) -> MaskSet | None:
     return next(fitting, None)
 
 
+def _compared(run: Run, store: Store) -> np.ndarray:
+    """Whether each video of a store has an EF to compare with, (videos,).
+
+    Of the store that a run with `labels.untraced` `drop` was trained on, only those that have a tracing too.
+    """
+    info, index = run.info, store.index
+    found: np.ndarray = index["ef"].notna().to_numpy()
+    drops = info["settings"].get("labels", {}).get("untraced") == "drop"
+    if drops and info["data"]["id"] == store.meta["id"]:
+        found = found & (index["ed_frame"] >= 0).to_numpy()
+    return found
+
+
 def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[str, Any]:
     """What always answering the mean EF of the run's labelled videos gives on a store, with intervals, by split."""
     guess = naive_prediction(training_ef(run.path, store))
-    index = store.index
+    index, compared = store.index, _compared(run, store)
     found: dict[str, Any] = {"ef": guess}
     for split in settings.splits:
-        rows = index[(index["split"] == split) & index["ef"].notna()]
+        rows = index[(index["split"] == split) & compared]
         if len(rows) > 1:
             found[split] = intervals(rows["ef"].to_numpy(), np.full(len(rows), guess), rows["patient"])
     return found

@@ -239,5 +239,4 @@ def pooled_dice(intersection: ArrayLike, size_true: ArrayLike, size_pred: ArrayL
     intersection, size_true, size_pred = _check_counts(intersection, size_true, size_pred)
     if intersection.size == 0:
         raise EchocycleError("There are no masks to compare.")
-    total = float((size_true + size_pred).sum())
-    return 2 * float(intersection.sum()) / total if total > 0 else 1.0
+    return float(dice_per_video(*([count.sum()] for count in (intersection, size_true, size_pred)))[0])

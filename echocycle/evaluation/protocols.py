@@ -22,7 +22,8 @@ from echocycle.settings.stages import EvaluateSettings
 def starts_of(protocol: str, n_frames: int, spec: Any, settings: EvaluateSettings, video: str) -> list[int]:
     """First frames of the clips that a protocol takes from a video.
 
-    `one-clip` gives one random start for each of `clip_seeds`, which depends on seed and video name alone.
+    `one-clip` gives one random start for each of `clip_seeds`, which depends on seed and video name alone. So does the
+    paper's code test f_e, with five seeds whose metrics stand apart; f_m it tests on all clips. The paper is silent.
     """
     count = clip_starts(n_frames, spec.frames, spec.period)
     if protocol == "all-clips":

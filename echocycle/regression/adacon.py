@@ -5,8 +5,10 @@ A1. Beside EF the network gives each clip a point on a sphere. The two crops of 
 apart, by the more the farther their EF are from each other in rank.
 
 Where we depart from AdaCon's public code, which is written for R(2+1)D and all 7465 labels: with fewer labels their
-number takes the place of 7465, both in the ranks and in the margins; other backbones get the same second head, as
-wide as their features. The code's weight of 0.75 and scale of 150 are fixed numbers there and settings here.
+number takes the place of 7465, both in the ranks and in the margins; other backbones get the same second head, as wide
+as their features. The code's weight of 0.75 and scale of 150 are fixed numbers there and settings here. It tests on
+clips from every start, as we do. Crop, schedule, decay and first bias are AdaCon's own code's; the paper is silent on
+them, see `supervised`.
 """
 
 from dataclasses import dataclass

@@ -3,13 +3,14 @@
 Xu et al., Cross-Model Pseudo-Labeling, CVPR 2022, as the paper adapts it: the row "Xu et al." of its Tables I, II, IX
 and A1. Both networks are of the same kind; a regression has no confidence, so every pseudo-label counts.
 
-Where we depart from the paper: it says what the two views are and no value; all values are proposals and settings.
-The weight is 5, as tuned for the paper's own method, without a warm-up. Both networks start from the same weights and
+Where we depart from the paper: it says what the two views are and no value; all values are proposals and settings. The
+weight is 5, as tuned for the paper's own method, without a warm-up. Both networks start from the same weights and
 differ by their last layer, and by the order and the crops of their labelled clips. Both views of an unlabelled clip
 have one crop. Pseudo-labels are made in evaluation mode. Where learning is fast, as from random weights, the running
 statistics lag behind until the networks chase each other away; `pseudo_labels train`, which the small presets have,
-takes the batch's own. The perturbations are those of `mean_teacher`. The model is the first network (`model mean`:
-the mean of both).
+takes the batch's own. The perturbations are those of `mean_teacher`. The model is the first network (`model mean`: the
+mean of both). Crop, schedule, decay and first bias are the public code's of the paper, which is silent on them, see
+`supervised`.
 """
 
 from dataclasses import dataclass, replace

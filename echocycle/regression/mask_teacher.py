@@ -4,7 +4,8 @@ Masks carry the ventricle's motion without the speckle that few labels overfit. 
 choice of the best epoch are those of the paper's f_m; it can teach the student (`--option.start weights`).
 
 Where we depart from the paper: it has no such teacher. The input is f_m's fourth channel, 2 p - 1. Given weights for
-RGB are summed, which is the mask repeated to three channels.
+RGB are summed, which is the mask repeated to three channels. Crop, schedule, decay and first bias are its public
+code's, see `supervised`.
 """
 
 from dataclasses import dataclass

@@ -4,12 +4,14 @@ Ji et al., as the paper adapts it: the row "Ji et al." of its Tables I, II, IX a
 clip, each with frames jittered in time and pixel noise of its own. The model is the teacher.
 
 Where we depart from the paper: it names the two perturbations, the warm-up of 10 epochs and what is common to all
-methods, and nothing else; all other values are proposals and settings. The average is theta' <- a theta' +
-(1 - a) theta after each step, a = min(1 - 1 / (step + 1), `decay`), as in Tarvainen and Valpola, with `decay` 0.99,
-since 0.999 is too slow for 1150 steps. The running statistics of batch normalisation are averaged alike
-(`statistics copied` takes the student's), and the teacher uses them: it stays in evaluation mode. Noise is drawn at
-network size, the same for all three channels. "Frame jittering" could also mean the constant that AdaCon's loader can
-add to a whole clip: `jitter 0`, `noise constant`.
+methods, and nothing else; all other values are proposals and settings. The average is theta' <- a theta' + (1 - a)
+theta after each step, a = min(1 - 1 / (step + 1), `decay`), as in Tarvainen and Valpola's code, which counts the step
+before it takes the average: a is 1/2 after the first step and 2/3 after the second, so that the teacher is at first the
+mean of all weights so far, the initial ones too. `decay` is 0.99, since 0.999 is too slow for 1150 steps. The running
+statistics of batch normalisation are averaged alike (`statistics copied` takes the student's), and the teacher uses
+them: it stays in evaluation mode. Noise is drawn at network size, the same for all three channels. "Frame jittering"
+could also mean the constant that AdaCon's loader can add to a whole clip: `jitter 0`, `noise constant`. Crop, schedule,
+decay and first bias are the public code's of the paper, which is silent on them, see `supervised`.
 """
 
 import copy
@@ -68,8 +70,8 @@ class MeanTeacherOptions:
 
 
 def decay_at(step: int, highest: float) -> float:
-    """a after a step (0-based): at first the mean of all weights so far."""
-    return min(1 - 1 / (step + 1), highest)
+    """a after a step (0-based), 1/2 at first: the average begins as the mean of all weights, the initial ones too."""
+    return min(1 - 1 / (step + 2), highest)
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ brought to the labels' scale by a line through the labelled videos.
 Any trained regressor can be a member: f_m, a teacher of masks alone, several seeds of either, a student. The answers
 are computed when the run begins and kept in its resume point; no teacher runs during training.
 
-Where we depart from the paper: it has no such student. The weight of the unlabelled loss, its halving and the start
-are those of the paper's student.
+Where we depart from the paper: it has no such student. The weight of the unlabelled loss, its halving and the start are
+those of the paper's student; crop, schedule, decay and first bias are its public code's, see `supervised`.
 """
 
 from collections.abc import Callable
@@ -227,7 +227,7 @@ class Committee(SupervisedRegression):
         o = self.options
         unlabelled: ClipBatch = batches["unlabelled"]
         guess = self.regressor(self.clips(unlabelled, pad=self.settings.pad))
-        place = torch.searchsorted(self.answers[:, 0].contiguous(), unlabelled.index.cpu().float())
+        place = torch.searchsorted(self.answers[:, 0].contiguous(), unlabelled.row.cpu().float())
         target, trusted = self.answers[place, 1:].to(guess.device).unbind(1)
         labelled = super().forward(batches, step).losses["labelled"]
         return StepResult(

@@ -1,10 +1,13 @@
-"""The teacher f_m: EF from clips with the predicted masks as a fourth channel (paper Sec. III-B).
+"""The teacher f_m: EF from clips with the predicted masks as a fourth channel (paper Sec. III-B, Eq. 10).
 
 Rows "Video+Seg." and "Video+Seg.+CSS" of Table IV, and the f_m columns of Tables III, V and VII.
 
-Where we depart from the paper, following its public code: masks enter as 2 p - 1 and not thresholded; the fourth
-channel of the first convolution starts uniform over [-1, 1]; the best epoch has the lowest mean of three
-validation passes.
+Where we depart from the paper, following its public code: masks enter as 2 p - 1 and not thresholded, -1 in frames past
+a video's end and 0 in the border of the crop; the fourth channel of the first convolution starts uniform over [-1, 1];
+the best epoch has the lowest mean of three validation passes. Crop, schedule, decay and first bias are the code's too,
+see `supervised`. A test video's EF is the mean over clips from every start, which is the code's default for f_m and
+stands nowhere in the paper. Ours are 8 bits a probability, and the same fourth channel in R3D and MC3, which the code
+lacks.
 """
 
 from dataclasses import dataclass

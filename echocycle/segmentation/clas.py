@@ -10,14 +10,21 @@ every frame of a clip the ventricle and the motion to the next frame and to the 
 
 Where we depart from the paper: it says only that it follows Chen et al. Masks reach the teacher as the probability of
 the ventricle. Ours are the frame-wise networks, whose motion is told from the features of three successive frames.
-What Chen et al. leave to their libraries is a grid of pixel centres for the warps, corners aligned for resampling in
-time, and a motion head without bias at the start. Systoles longer than `longest_systole` are left out, as with them;
-allowed, and longer than the clip, they are resampled to its length.
+Systoles longer than `longest_systole` are left out, as with them; allowed, and longer than the clip, they are resampled
+to its length.
+
+Where we depart from Chen et al.'s public code: their warps begin from a grid over -1 to 1 with corners not aligned,
+which is no identity: without any motion each warp shrinks the picture a little, and after 16 of them three quarters of
+an area of 112 pixels are left. Ours begin from the identity (`grid code` gives theirs). They scale each channel to 0 to
+1 over the whole video; ours over the clip. Their clips start no earlier than 30 frames before ES, ours 31 (ES is then
+the last of 32 frames). In use they stretch a video to the nearest multiple of 32 frames with halves rounded to even (80
+frames become 64) and with corners not aligned; ours rounds halves up (96) and keeps first and last frames in their
+places. The bias of our motion head starts at 0. The four losses and the two Adams are theirs.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +33,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchvision.models.video import R2Plus1D_18_Weights
 
-from echocycle.data.clips import WARP, Stream
+from echocycle.data.clips import WARP, Sampler, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.models.augment import changed_in_looks, moved_alike
 from echocycle.models.convolutions import SpatialConv, TemporalConv
@@ -35,11 +42,12 @@ from echocycle.models.segmenter import FrameSegmenter
 from echocycle.models.specs import SegmenterSpec
 from echocycle.models.video_segmenter import ClipSegmenter, unit_range
 from echocycle.models.weights import load_matching, read_state, torchvision_state
-from echocycle.segmentation.supervised import SupervisedSegmentation
+from echocycle.segmentation.supervised import SupervisedSegmentation, dice
 from echocycle.settings.convert import require
-from echocycle.settings.stages import OptimiserSettings, SegmentSettings
+from echocycle.settings.stages import LATER, OptimiserSettings, SegmentSettings
 from echocycle.training.method import Inputs, StepResult, Validation
 
+Grid = Literal["identity", "code"]
 SMOOTHNESS = 0.005
 """Weight of the motion's unevenness."""
 
@@ -52,6 +60,8 @@ class CLASOptions:
     """Frames in a clip, one after the other."""
     longest_systole: int = 30
     """Only videos whose ED precedes their ES by at most so many frames give clips."""
+    grid: Grid = field(default="identity", metadata=LATER)
+    """Where warps begin: the true `identity`, or the grid of Chen et al.'s `code`, which shrinks the picture."""
 
     def __post_init__(self) -> None:
         require(self.frames > 2, f"option.frames is {self.frames}; it must be at least 3.")
@@ -72,12 +82,12 @@ class TracedClipBatch(NamedTuple):
     """int64 (batch, 2): where in the clip they stand."""
     warp: Tensor
     """float32 (batch, 4), as in `TracedBatch`; zeros without augmentation."""
-    index: Tensor  # type: ignore[assignment]
+    row: Tensor
     """int64 (batch,): row of the store's index."""
 
 
 @dataclass(frozen=True)
-class TracedClipSampler:
+class TracedClipSampler(Sampler):
     """A clip of successive frames around the traced systole; the start is uniform over those that cover it."""
 
     frames: int = 32
@@ -107,17 +117,6 @@ class TracedClipSampler:
         if self.augment:
             moved = rng.uniform(-1, 1, 4).astype(np.float32) * WARP
         return TracedClipBatch(clip, data.traced_masks(video).astype(np.uint8), places, moved, video)  # type: ignore[arg-type]
-
-    def stack(self, samples: list[TracedClipBatch]) -> TracedClipBatch:
-        """A batch of clips."""
-        video, masks, places, moved, index = zip(*samples, strict=True)
-        return TracedClipBatch(
-            torch.from_numpy(np.stack(video)),
-            torch.from_numpy(np.stack(masks)),
-            torch.tensor(places),
-            torch.from_numpy(np.stack(moved)),
-            torch.tensor(index),
-        )
 
 
 def in_time(frames: np.ndarray, count: int) -> np.ndarray:
@@ -153,6 +152,7 @@ def clas_losses(
     backward: Float[Tensor, "batch 2 time height width"],
     masks: Float[Tensor, "batch 2 height width"],
     places: Int[Tensor, "batch 2"],
+    grid: Grid = "identity",
 ) -> CLASLosses:
     """All losses of a batch of clips.
 
@@ -164,13 +164,14 @@ def clas_losses(
         backward: where each pixel of frame t - 1 comes from in frame t, stored at t; the first is not used.
         masks: of ED and ES, 0 to 1.
         places: where in the clip they stand, ED first.
+        grid: where warps begin, as in `CLASOptions`.
     """
     batch, _, time = images.shape[:3]
     row = torch.arange(batch, device=images.device)
     labels = torch.stack([1 - masks, masks], 2)  # (batch, ED and ES, maps, height, width)
     traced = logits.transpose(1, 2)[row[:, None], places]  # (batch, ED and ES, maps, height, width)
 
-    whole = torch.stack([carried(labels[:, i], places[:, i], forward, backward) for i in range(2)], 1)
+    whole = torch.stack([carried(labels[:, i], places[:, i], forward, backward, grid) for i in range(2)], 1)
     errors = cross_entropy(logits[:, None], whole).mean((2, 4, 5))  # (batch, ED and ES, time)
     moment = torch.arange(time, device=images.device)
     visited = (moment != places[:, :1]) & (moment != places[:, 1:])
@@ -178,7 +179,7 @@ def clas_losses(
 
     arrived = whole.transpose(2, 3)[row[:, None], torch.arange(2, device=places.device), places.flip(1)]
     return CLASLosses(
-        appearance_loss(images, forward, backward),
+        appearance_loss(images, forward, backward, grid),
         cross_entropy(traced, labels).mean(),
         propagation.mean(),
         dice_loss(arrived, labels.flip(1)).mean(),
@@ -202,6 +203,7 @@ def appearance_loss(
     images: Float[Tensor, "batch channel time height width"],
     forward: Float[Tensor, "batch 2 time height width"],
     backward: Float[Tensor, "batch 2 time height width"],
+    grid: Grid = "identity",
 ) -> Tensor:
     """How badly motion carries each frame to the next and back, and how uneven it is; the mean over steps."""
     steps = images.shape[2] - 1
@@ -210,7 +212,7 @@ def appearance_loss(
         (forward[:, :, :-1], images[:, :, :-1], images[:, :, 1:]),
         (backward[:, :, 1:], images[:, :, 1:], images[:, :, :-1]),
     ):
-        moved = shifted(source.transpose(1, 2).flatten(0, 1), motion.transpose(1, 2).flatten(0, 1))
+        moved = shifted(source.transpose(1, 2).flatten(0, 1), motion.transpose(1, 2).flatten(0, 1), grid)
         error = F.mse_loss(moved, target.transpose(1, 2).flatten(0, 1))
         loss = loss + steps * error + SMOOTHNESS * unevenness(motion).sum()
     return loss / (2 * steps)
@@ -229,34 +231,40 @@ def carried(
     place: Int[Tensor, " batch"],
     forward: Float[Tensor, "batch 2 time height width"],
     backward: Float[Tensor, "batch 2 time height width"],
+    grid: Grid = "identity",
 ) -> Float[Tensor, "batch maps time height width"]:
     """A label carried from its place in the clip to all frames after it and before it."""
     time = forward.shape[2]
-    after = _carried_on(label, place, forward)
-    before = _carried_on(label, time - 1 - place, backward.flip(2)).flip(2)
+    after = _carried_on(label, place, forward, grid)
+    before = _carried_on(label, time - 1 - place, backward.flip(2), grid).flip(2)
     later = torch.arange(time, device=place.device) >= place[:, None]
     return torch.where(later[:, None, :, None, None], after, before)
 
 
-def _carried_on(label: Tensor, place: Tensor, motion: Tensor) -> Tensor:
+def _carried_on(label: Tensor, place: Tensor, motion: Tensor, grid: Grid) -> Tensor:
     """A label carried from its place on; 0 before it."""
     here, frames = torch.zeros_like(label), []
     for moment in range(motion.shape[2]):
         if moment:
-            here = shifted(here, motion[:, :, moment - 1])
+            here = shifted(here, motion[:, :, moment - 1], grid)
         here = torch.where((place == moment)[:, None, None, None], label, here)
         frames.append(here)
     return torch.stack(frames, 2)
 
 
 def shifted(
-    images: Float[Tensor, "n channel height width"], motion: Float[Tensor, "n 2 height width"]
+    images: Float[Tensor, "n channel height width"], motion: Float[Tensor, "n 2 height width"], grid: Grid = "identity"
 ) -> Float[Tensor, "n channel height width"]:
-    """W(I, u): each pixel taken from where its (x, y) motion points, the frame being -1 to 1; the border goes on."""
+    """W(I, u): each pixel taken from where its (x, y) motion points, the frame being -1 to 1; the border goes on.
+
+    Args:
+        grid: `identity` starts from each pixel's centre, `code` from n places spread evenly over -1 to 1, of which the
+            outer ones are the frame's edges.
+    """
     identity = torch.eye(2, 3, device=images.device, dtype=images.dtype).expand(len(images), -1, -1)
-    grid = F.affine_grid(identity, list(images.shape), align_corners=False)
-    grid = grid + motion.movedim(1, -1).to(images.dtype)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    places = F.affine_grid(identity, list(images.shape), align_corners=grid == "code")
+    places = places + motion.movedim(1, -1).to(images.dtype)
+    return F.grid_sample(images, places, padding_mode="border", align_corners=False)
 
 
 # ------------------------------------------------------------------------------------------------- method
@@ -374,7 +382,7 @@ class CLAS(SupervisedSegmentation):
             logits, features = torch.stack([-one, one], 1), features.transpose(1, 2)
         motion = self.motion(features, self.spec.size).float()
         logits = logits.float()
-        return clas_losses(images, logits, motion[:, :2], motion[:, 2:], masks, places), logits
+        return clas_losses(images, logits, motion[:, :2], motion[:, 2:], masks, places, self.options.grid), logits
 
     def validation(self) -> Validation:
         return Validation(Stream(self.sampler(), "validation", self.settings.batch), "loss")
@@ -385,11 +393,9 @@ class CLAS(SupervisedSegmentation):
         count = len(clips)
         row = torch.arange(count, device=logits.device)[:, None]
         background, ventricle = logits.transpose(1, 2)[row, batch.places].unbind(2)
-        found, true = ventricle > background, masks > 0.5
-        overlap = 2 * (found & true).sum().item() / max(1, (found.sum() + true.sum()).item())
         scores = {name: (value.item() * count, count) for name, value in losses._asdict().items()}
         total = sum(value for value, _ in scores.values())
-        return {"loss": (total, count), **scores, "dice": (overlap * count, count)}
+        return {"loss": (total, count), **scores, "dice": (dice(ventricle > background, masks > 0.5) * count, count)}
 
 
 class FreshAdamW(torch.optim.AdamW):

@@ -5,11 +5,14 @@ no gradient passes through an answer. With `cutmix` the frames are patchworks of
 whole frames, cut in the same way. The first network is the result.
 
 Where we depart from the paper, which says little: an unlabelled pixel weighs as much as a labelled one (a sum over
-pixels and frames, halved like the segmentation loss), times 1.5, the original's weight without CutMix (with it, it
-takes 1); the loss covers unlabelled frames only (`labelled_too true` gives the original's); CutMix is off, since the
-paper does not mention it; its other frame is the next of the batch, and its pieces are three boxes, together at most
-a quarter to a half of the frame. Pseudo-labels are made in training mode. The presets with random weights take a
-weight of 0.1: at 1.5 the first, wrong answers confirm one another.
+pixels and frames, halved like the segmentation loss), times 1.5, the original's weight on Pascal VOC without CutMix (1
+with it; 6 and 5 on Cityscapes); the loss covers unlabelled frames only, one a video (`labelled_too true` gives the
+original's, which covers labelled images too); CutMix is off, since the paper does not mention it. Its boxes are the
+original's: three, whose sides are brought down by the root of three from boxes of a quarter to a half of the frame;
+where two of them overlap the frame's own pixels stand again, so that the other frame has a quarter of the pixels on
+average. The other frame is the next of the batch. Pseudo-labels are made in training mode. The presets with random
+weights take a weight of 0.1: at 1.5 the first, wrong answers confirm one another. Optimiser and epochs are those of
+`supervised`.
 """
 
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echocycle.data.clips import Stream
+from echocycle.data.clips import Sampler, Stream
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
 from echocycle.models.segmenter import load_segmenter_weights
@@ -31,7 +34,7 @@ from echocycle.training.method import Inputs, StepResult
 
 BOXES = 3
 BOX_SHARE = (0.25, 0.5)
-"""Share of the frame that the boxes of CutMix cover together where they do not overlap, least and most."""
+"""Share of the frame of each box of CutMix, least and most, before all sides are divided by the root of `BOXES`."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,16 @@ class FrameBatch(NamedTuple):
     """uint8 (batch, height, width[, 3])."""
     boxes: Tensor | None
     """uint8 (batch, size, size): 1 where CutMix takes the other frame; None without."""
-    index: Tensor  # type: ignore[assignment]
+    row: Tensor
     """int64 (batch,): row of the store's index."""
 
 
 @dataclass(frozen=True)
-class FrameSampler:
+class FrameSampler(Sampler):
     """A random frame of a video, and boxes for CutMix."""
 
     boxes: int | None = None
     """Height and width of the boxes' mask in pixels; None for no boxes."""
-
-    def usable(self, data: TrainingData, video: int) -> bool:
-        """Every video can give a frame."""
-        return True
 
     def draw(self, data: TrainingData, video: int, rng: np.random.Generator) -> FrameBatch:
         """One frame."""
@@ -84,21 +83,18 @@ class FrameSampler:
         boxes = random_boxes(self.boxes, rng) if self.boxes is not None else None
         return FrameBatch(frame, boxes, video)  # type: ignore[arg-type]
 
-    def stack(self, samples: list[FrameBatch]) -> FrameBatch:
-        """A batch of frames."""
-        frames, boxes, index = zip(*samples, strict=True)
-        mixed = torch.from_numpy(np.stack(boxes)) if self.boxes is not None else None
-        return FrameBatch(torch.from_numpy(np.stack(frames)), mixed, torch.tensor(index))
-
 
 def random_boxes(size: int, rng: np.random.Generator) -> np.ndarray:
-    """1 inside three boxes of random share, shape and place within a square, else 0; uint8 (size, size)."""
+    """1 inside three boxes of random share, shape and place within a square, else 0; uint8 (size, size).
+
+    Each box turns what it covers round, so that 0 stands again where two overlap: 0.25 of the square is 1 on average.
+    """
     mask = np.zeros((size, size), np.uint8)
-    for share in rng.uniform(*BOX_SHARE, BOXES) / BOXES:
+    for share in rng.uniform(*BOX_SHARE, BOXES):
         height = share ** rng.uniform()  # from the share itself, a band across, to 1, a band down
-        tall, wide = (max(1, round(size * side)) for side in (height, share / height))
+        tall, wide = (max(1, round(size * side / BOXES**0.5)) for side in (height, share / height))
         top, left = rng.integers(size - tall + 1), rng.integers(size - wide + 1)
-        mask[top : top + tall, left : left + wide] = 1
+        mask[top : top + tall, left : left + wide] ^= 1
     return mask
 
 

@@ -1,15 +1,20 @@
-"""CSS: cyclical self-supervision of the segmenter, the paper's first contribution (Sec. III-A, Eq. 1 to 7).
+"""CSS: cyclical self-supervision of the segmenter, the paper's first contribution (Sec. III-A, Eq. 1 to 9).
 
 A phase of the heartbeat, a few consecutive frames, is looked for later in the same unlabelled clip; a little after
 the place where it is found, the clip must look like a little after the phase itself. The features compared are the
 encoder's, summed over positions, so the loss shapes what the segmenter sees without a label.
 
-Where we depart from the paper, following its public code: p* and the candidates run over the 11 phases that leave
-room for the offset (`candidates paper` gives all 15); features are summed, not averaged, over positions, and the
-cross-entropy is summed over pixels, since temperature and weight were tuned so. Following the paper and not the
-code: clips come from labelled and unlabelled videos (`source unlabelled` gives the code's). For networks whose map
-has other than 196 positions the temperature is rescaled by (196 / positions)^2, as distances of sums grow with
-positions squared.
+Where we depart from the paper, following its public code: p* and the candidates run over the 11 phases that leave room
+for the offset (`candidates paper`: 13 for p*, 15 candidates); features are summed, not averaged, over positions, and
+the cross-entropy is summed over pixels, since temperature and weight were tuned so; only videos of more than 120 frames
+give clips. Following the paper and not the code: clips come from labelled and unlabelled videos (`source unlabelled`
+gives the code's), so that there is a loss with all labels too, which the code refuses; and unlabelled videos without a
+tracing are used (`labels.untraced drop` leaves them out).
+
+Where we depart from both: batch normalisation sees a whole batch on one device. The code spreads each over four cards
+(DataParallel), whose statistics are those of 5 of the 20 frames, or 10 of the clip's 40. Validation is the plain mean
+over videos; the code counts its short last batch for less. For networks whose map has other than 196 positions the
+temperature is rescaled by (196 / positions)^2, as distances of sums grow with positions squared.
 """
 
 from dataclasses import dataclass
@@ -108,7 +113,7 @@ def css_loss(
     temperature: float = 10.0,
     candidates: Literal["code", "paper"] = "code",
 ) -> Float[Tensor, "*batch"]:
-    """L_css, the cyclical loss (paper Eq. 2 to 6).
+    """L_css, the cyclical loss (paper Eq. 1 to 7).
 
     Args:
         features: one vector a frame; a clip, or a batch of clips.
@@ -151,18 +156,18 @@ def cycle(
     scale = temperature / (dim * phase_length)
     row = torch.arange(len(features), device=features.device)
 
-    phases = features.unfold(1, phase_length, 1)  # E^t: (batch, phases, dim, phase_length)
+    phases = features.unfold(1, phase_length, 1)  # E^t: (batch, phases, dim, phase_length), Eq. 1
     template_phase = phases[row, start]  # E^p*
     searched = phases[:, template : template + search]  # E^q, q in Q
-    alpha = F.softmax(-scale * squared_distances(template_phase, searched), 1)  # Eq. 3
+    alpha = F.softmax(-scale * squared_distances(template_phase, searched), 1)  # Eq. 2 and 3
     later = phases[:, template + offset : template + offset + search]
-    found = torch.einsum("bq,bqds->bds", alpha, later)  # Eq. 4: frames c .. c+s-1 after each q, weighted
+    found = torch.einsum("bq,bqds->bds", alpha, later)  # Eq. 4 and 5: frames c .. c+s-1 after each q, weighted
     if candidates == "code":
         among, target = phases[:, offset : offset + allowed], start
     else:
         among, target = phases[:, :template], start + offset
-    beta = -scale * squared_distances(found, among)  # Eq. 5, before the softmax
-    return Cycle(F.cross_entropy(beta, target, reduction="none"), alpha)  # Eq. 6: -log beta_(p*+c)
+    beta = -scale * squared_distances(found, among)  # Eq. 6, before the softmax
+    return Cycle(F.cross_entropy(beta, target, reduction="none"), alpha)  # Eq. 7: -log beta_(p*+c)
 
 
 def squared_distances(
@@ -207,7 +212,7 @@ class CSS(SupervisedSegmentation):
         segmentation = self.labelled_loss(batches["labelled"])
         found = self.cycle_of(batches["cycles"])
         entropy = -(found.alpha * found.alpha.clamp_min(1e-12).log()).sum(1).mean()
-        return StepResult(
+        return StepResult(  # L_vol = L_seg + w_css L_css, Eq. 9
             {"segmentation": segmentation, "css": self.options.weight * found.loss.mean()},
             {"alpha_entropy": entropy.detach(), "css_unweighted": found.loss.mean().detach()},
         )

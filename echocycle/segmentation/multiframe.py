@@ -4,12 +4,12 @@ Two models of one design that share nothing: one sees the three frames before th
 The encoder's features of the neighbours are joined with the target's before the decoder. The mean of both models'
 probabilities is the mask. Labelled frames only.
 
-Where we depart from the paper, which does not say how features are joined: every position of the target attends to
-all positions of each neighbour (queries, keys and values of an eighth of the features' channels), and a 1x1
-convolution reduces target and neighbours to the channels of one frame (`fusion concat` leaves the attention out).
-Neighbours are one frame apart, and the video's end frames stand again past its ends. Both models are trained in one
-run, in the same order and with one best moment, the lowest mean of their cross-entropies; the paper trains and
-chooses each alone. A U-Net's finer maps are those of the target alone.
+Where we depart from the paper, which does not say how features are joined: every position of the target attends to all
+positions of each neighbour (queries, keys and values of an eighth of the features' channels), and a 1x1 convolution
+reduces target and neighbours to the channels of one frame (`fusion concat` leaves the attention out). Neighbours are
+one frame apart, and the video's end frames stand again past its ends. Both models are trained in one run, in the same
+order and with one best moment, the lowest mean of their cross-entropies; the paper trains and chooses each alone. A
+U-Net's finer maps are those of the target alone. Loss, optimiser and epochs are those of `supervised`.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from echocycle.models.preprocess import warp
 from echocycle.models.segmenter import load_segmenter_weights
 from echocycle.models.specs import SegmenterSpec
 from echocycle.models.video_segmenter import MultiFrame, MultiFrameOutput
-from echocycle.segmentation.supervised import SupervisedSegmentation, segmentation_loss
+from echocycle.segmentation.supervised import SupervisedSegmentation, dice, segmentation_loss
 from echocycle.settings.convert import require
 from echocycle.settings.stages import SegmentSettings
 from echocycle.training.method import Inputs, StepResult, Validation
@@ -149,12 +149,10 @@ class MultiFrameSegmentation(SupervisedSegmentation):
         logits = self._logits(self._images(batch))
         before, after = (segmentation_loss(each, targets).item() for each in logits)
         probability = (torch.sigmoid(logits.before) + torch.sigmoid(logits.after)) / 2
-        found, true = probability > 0.5, targets > 0.5
-        overlap = 2 * (found & true).sum().item() / max(1, (found.sum() + true.sum()).item())
         count = targets.shape[1]
         return {
             "bce": ((before + after) / 2, count),
             "bce_before": (before, count),
             "bce_after": (after, count),
-            "dice": (overlap * count, count),
+            "dice": (dice(probability > 0.5, targets > 0.5) * count, count),
         }

@@ -4,9 +4,12 @@ Ouyang et al., Nature 580 (2020); the rows "Supervised" and "Video+Seg." of the 
 20 labelled videos give 20 ED and 20 ES frames, each a forward pass of its own, so that batch normalisation sees
 them apart.
 
-Where we depart from the paper: frames are kept grey and given three times (`prepare.color true` keeps RGB). Ours are
-`augment spatial`, for few labels and random weights, and `augment strong` with `standardise`, for images of a machine
-that training never saw.
+Where we depart from the paper: frames are kept grey and given three times (`prepare.color true` keeps RGB). It does not
+say, and its public code has, the sum over pixels, no decay of the weights, a learning rate that stays what it is,
+ImageNet weights for the backbone, and the epoch with the lowest cross-entropy of one validation pass. The code spreads
+a batch over four cards (DataParallel), so that batch normalisation sees 5 of the 20 frames at a time; ours sees all 20
+on one device. Ours are `augment spatial`, for few labels and random weights, and `augment strong` with `standardise`,
+for images of a machine that training never saw.
 """
 
 from dataclasses import dataclass
@@ -34,7 +37,7 @@ class SupervisedOptions:
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Half the summed binary cross-entropy of the ED frames plus half that of the ES frames.
+    """L_seg, half the summed binary cross-entropy of the ED frames plus half that of the ES frames (paper Eq. 8).
 
     A sum over pixels and frames, not a mean: the paper's learning rate of 1e-5 depends on it.
 
@@ -45,19 +48,28 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, masks, reduction="sum") / 2
 
 
+def dice(found: Tensor, true: Tensor) -> float:
+    """Dice of boolean masks of one shape, pooled over all their pixels; two empty ones agree: 1.
+
+    What is watched while training. `evaluation.metrics.pooled_dice` is the same of pixel counts.
+    """
+    total = int(found.sum() + true.sum())
+    return 2 * int((found & true).sum()) / total if total else 1.0
+
+
 class SupervisedSegmentation(Method):
     """Trains a segmenter on traced frames alone."""
 
     name = "supervised"
     Options: ClassVar[type] = SupervisedOptions
+    settings: SegmentSettings
 
     def __init__(self, settings: SegmentSettings, options: Any, inputs: Inputs):
-        super().__init__()
+        super().__init__(settings, options, inputs)
         require(
             settings.batch > 1 or settings.network != "deeplabv3_resnet50",
             "batch must be at least 2 for deeplabv3_resnet50: its pooled branch cannot be normalised over one frame.",
         )
-        self.settings, self.options = settings, options
         self.spec = self.segmenter_spec(inputs)
         self.segmenter = self.spec.build()
         self.preprocess = Preprocess(inputs.mean, inputs.std, settings.size, settings.standardise)
@@ -128,12 +140,10 @@ class SupervisedSegmentation(Method):
     def score(self, batch: TracedBatch) -> dict[str, tuple[float, int]]:
         targets = self._targets(batch)
         logits = torch.stack([self.segmenter(phase).logits for phase in self._images(batch)]).float()
-        found, true = logits > 0, targets > 0.5
-        overlap = 2 * (found & true).sum().item() / max(1, (found.sum() + true.sum()).item())
         count = targets.shape[1]
         return {
             "bce": (segmentation_loss(logits, targets).item(), count),
-            "dice": (overlap * count, count),
+            "dice": (dice(logits > 0, targets > 0.5) * count, count),
         }
 
     def parts(self) -> dict[str, Part]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from echocycle.errors import EchocycleError
+from echocycle.settings.stages import _as_before
 
 T = TypeVar("T")
 
@@ -20,9 +21,14 @@ def require(condition: bool, message: str) -> None:
 # ------------------------------------------------------------------------------------ saving and reading
 
 
-def to_dict(settings: Any) -> dict[str, Any]:
-    """Settings as plain JSON values."""
-    return asdict(settings)
+def to_dict(settings: Any, *, whole: bool = False) -> dict[str, Any]:
+    """Settings as plain JSON values.
+
+    Args:
+        whole: also with the fields of `LATER` that have their default.
+    """
+    values = asdict(settings)
+    return values if whole else _as_before(settings, values)
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:

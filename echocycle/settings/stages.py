@@ -5,9 +5,9 @@ files and the environment are mapped onto them by cyclopts in `cli.py`, which re
 belongs to one method alone stands in that method's file and is reached by `--option.NAME VALUE`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from echocycle.settings.convert import require
 
@@ -15,6 +15,11 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 Precision = Literal["32", "bf16", "auto"]
+
+
+LATER = {"later": True}
+"""Metadata of a field that came after runs had been made. At its default `to_dict` leaves it out, so that the settings
+of those runs, and the names that experiments make from settings, stay what they were."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,10 @@ class LabelSettings:
     """Seed of the shuffle; 0 on EchoNet-Dynamic gives the paper authors' own subset."""
     allow_unlabelled_annotation: bool = False
     """Permit settings that reproduce the public code by reading annotation of videos declared unlabelled."""
+    untraced: Literal["keep", "drop"] = field(default="keep", metadata=LATER)
+    """`keep` videos without a tracing in EF stages and as unlabelled ones, or `drop` them from every stage and from the
+    run's evaluation, as the paper's code does. EchoNet-Dynamic has six: of 7465 training and 1277 test videos 7460 and
+    1276 are left."""
 
     def __post_init__(self) -> None:
         for name in ("labelled", "unlabelled", "pool", "validation"):
@@ -65,10 +74,11 @@ class OptimiserSettings:
     momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 0.0
-    """Weight decay."""
+    """Weight decay. The public code has 1e-4 for EF and 0 for segmentation; the paper is silent."""
     schedule: Literal["flat", "step", "one-step", "one-cycle"] = "flat"
     """`flat`, `step` (times `gamma` every `step_epochs`), `one-step` (the same, once), or `one-cycle` (rise over a
-    tenth, cosine to zero)."""
+    tenth, cosine to zero). The public code has `step` for EF, 0.1 every 15 epochs, and `flat` for segmentation; the
+    paper is silent."""
     step_epochs: int = 15
     """Epochs between two falls of `step`, or before that of `one-step`."""
     gamma: float = 0.1
@@ -187,13 +197,15 @@ class RegressSettings:
     period: int = 2
     """Video frames from one clip frame to the next."""
     pad: int = 12
-    """Zero pixels added on each side before the random crop; 0 for no crop."""
+    """Zero pixels added on each side before the random crop; 0 for no crop. 12 is the public code's; the paper names no
+    crop."""
     augment: Literal["none", "spatial"] = "none"
     """`spatial` turns, scales and shifts each clip with its masks (not in the paper; for few labels)."""
     batch: int = 20
     """Labelled clips in a step."""
     fc_bias: float | None = 55.6
-    """Initial bias of the last layer in EF points; empty takes the mean EF of the labelled videos."""
+    """Initial bias of the last layer in EF points; empty takes the mean EF of the labelled videos. 55.6 is the public
+    code's; the paper names none."""
     target_scale: float = 1.0
     """EF points per unit of the network's last layer; 1 is the paper's, a larger one suits random weights."""
     labels: LabelSettings = field(default_factory=LabelSettings)
@@ -223,8 +235,9 @@ class EvaluateSettings:
     splits: tuple[str, ...] = ("val", "test")
     """Splits to predict."""
     protocol: tuple[Literal["all-clips", "one-clip", "strided", "beat-by-beat"], ...] = ("all-clips",)
-    """`all-clips` (every start), `one-clip` (one random start, five seeds), `strided` (every `stride`-th start),
-    `beat-by-beat` (one clip around each systole that the masks show, as EchoNet-Dynamic does)."""
+    """`all-clips` (every start; the public code's for f_m), `one-clip` (one random start, five seeds; the public code's
+    for f_e), `strided` (every `stride`-th start), `beat-by-beat` (one clip around each systole that the masks show, as
+    EchoNet-Dynamic does). The paper does not say which it has."""
     stride: int = 8
     """Frames between two starts of `strided`."""
     clip_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -260,3 +273,14 @@ class PrepareSettings:
     """A damaged video is left out and reported, or kept up to the damage."""
     assign_splits: tuple[float, float, float] | None = None
     """Shares of train, val and test, such as 0.75 0.125 0.125, drawn from the names where no split is listed."""
+
+
+def _as_before(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of `settings` without the fields of `LATER` that have their default."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if each.metadata.get("later") and value == each.default:
+            del values[each.name]
+        elif is_dataclass(value):
+            _as_before(value, values[each.name])
+    return values

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from echocycle.data.clips import Stream
 from echocycle.data.labels import TrainingData
 from echocycle.models.specs import Part
-from echocycle.settings.stages import OptimiserSettings
+from echocycle.settings.stages import OptimiserSettings, RegressSettings, SegmentSettings
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,22 @@ class Method(nn.Module):
     """Whether the run of a teacher, or of several, must be named."""
     reads_unlabelled_annotation: bool = False
     """Whether the settings make it read annotation of unlabelled videos; such a run must be allowed and says so."""
+    settings: SegmentSettings | RegressSettings
+    options: Any
+
+    def __init__(self, settings: SegmentSettings | RegressSettings, options: Any, inputs: Inputs):
+        """Build the networks, with random weights.
+
+        Args:
+            settings: of the stage; a method of either package takes those of its own stage.
+            options: the method's own, an `Options`.
+            inputs: what the stage knows of the data, and the teachers.
+
+        Raises:
+            EchocycleError: the settings, the options and the inputs do not fit one another.
+        """
+        super().__init__()
+        self.settings, self.options, self.inputs = settings, options, inputs
 
     def streams(self) -> dict[str, Stream]:
         """Where the batches of a step come from; the first stream sets the length of an epoch."""

@@ -88,7 +88,7 @@ def train_method(
     begins = settings  # where its weights lie is no setting of a run: folders move
     if start is not None and settings.weights == "shapes":
         begins = replace(settings, weights=str(finished(start, "regress").model / "regressor.safetensors"))
-    method = kind(begins, options, inputs)  # type: ignore[call-arg]
+    method = kind(begins, options, inputs)
     if method.reads_unlabelled_annotation and not settings.labels.allow_unlabelled_annotation:
         raise EchocycleError(
             "These settings read annotation of videos that are declared unlabelled, as the public code does. Allow "

@@ -80,7 +80,7 @@ def test_the_batch_is_the_same(store: Store, data: TrainingData, videos: Path, f
         reference.load_clip(
             recording(videos, store, video), start, MEAN, STD, frames=frames, period=period, pad=12, crop=crop
         )
-        for video, start, crop in zip(batch.index.tolist(), starts, batch.crop.tolist(), strict=True)
+        for video, start, crop in zip(batch.row.tolist(), starts, batch.crop.tolist(), strict=True)
     ]
     found = Preprocess(MEAN, STD, 112).clips(batch, masks=False, pad=12)
     assert found.dtype == torch.float32
@@ -90,7 +90,7 @@ def test_the_batch_is_the_same(store: Store, data: TrainingData, videos: Path, f
 
 def test_the_mask_channel_is_the_same(store: Store, data: TrainingData, videos: Path, tmp_path: Path) -> None:
     batch: ClipBatch = StepData(data, {"clips": Stream(ClipSampler(32, 4, pad=12), "labelled", 1)}, seed=3)[0]["clips"]
-    video, [start] = int(batch.index[0]), starts_in(batch, data, 4)
+    video, [start] = int(batch.row[0]), starts_in(batch, data, 4)
     stored = np.random.default_rng(0).integers(0, 256, (store.n_frames(video), 112, 112), dtype=np.uint8)
     share = np.clip(stored / 255, 1e-9, 1 - 1e-9)
     np.save(tmp_path / "logits.npy", np.log(share / (1 - share)).astype(np.float32))

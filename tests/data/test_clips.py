@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,11 +13,13 @@ from echocycle.data.clips import (
     ClipBatch,
     ClipSampler,
     CycleSampler,
+    Sampler,
     StepData,
     Stream,
     TracedFrameSampler,
     clip_start,
     clip_starts,
+    collate,
     cut_clip,
     passes,
 )
@@ -221,7 +223,7 @@ def test_traced_frames_come_as_ed_and_es() -> None:
     assert batch.frames.shape == batch.masks.shape == (2, 2, 8, 8)
     assert batch.frames[:, :, 1, 1].tolist() == [[4, 4], [76, 86]]
     assert batch.masks.sum((2, 3)).tolist() == [[8, 16], [8, 8]]
-    assert batch.index.tolist() == [1, 2]
+    assert batch.row.tolist() == [1, 2]
     assert not batch.warp.any()
     warps = np.stack(
         [TracedFrameSampler(True).draw(data, 1, np.random.default_rng(seed)).warp for seed in range(300)]  # type: ignore[arg-type]
@@ -240,7 +242,7 @@ def test_only_long_videos_give_cycles() -> None:
     assert usable == [121, 300]
     steps = StepData(data, {"cycles": Stream(sampler, "both", 4)}, seed=0)  # type: ignore[arg-type]
     batches = [steps[step]["cycles"] for step in range(20)]
-    assert {int(video) for batch in batches for video in batch.index} == {4, 5}
+    assert {int(video) for batch in batches for video in batch.row} == {4, 5}
     assert {int(start) for batch in batches for start in batch.start} == set(range(11))
     for batch in batches:
         values = batch.video[:, :, 1, 1].long()
@@ -294,12 +296,12 @@ def test_epochs_visit_each_labelled_video_once_and_reshuffle() -> None:
     orders = []
     for epoch in range(3):
         batches = [steps[5 * epoch + place]["labelled"] for place in range(5)]
-        orders.append([int(video) for batch in batches for video in batch.index])
+        orders.append([int(video) for batch in batches for video in batch.row])
         assert sorted(orders[-1]) == list(range(10))
-        assert all(torch.equal(batch.ef, 40.0 + batch.index) for batch in batches)
+        assert all(torch.equal(batch.ef, 40.0 + batch.row) for batch in batches)
     assert orders[0] != orders[1] != orders[2]
     # the second stream outlasts its videos within an epoch: once around, then anew in another order
-    unlabelled = [int(v) for place in range(5) for v in steps[place]["unlabelled"].index]
+    unlabelled = [int(v) for place in range(5) for v in steps[place]["unlabelled"].row]
     assert sorted(unlabelled[:10]) == list(range(10, 20))
     assert len(unlabelled[10:]) == len(set(unlabelled[10:])) == 5
     assert unlabelled[10:] != unlabelled[:5]
@@ -310,8 +312,8 @@ def test_the_last_incomplete_batch_is_dropped() -> None:
     assert StepData(data, streams(labelled=4), seed=0).steps_per_epoch == 2  # type: ignore[arg-type]
     few = StepData(Drawn([40] * 4), streams(labelled=5), seed=0)  # type: ignore[arg-type]
     assert few.steps_per_epoch == 1
-    assert Counter(few[0]["labelled"].index.tolist()).keys() == {0, 1}
-    assert len(few[0]["labelled"].index) == 5
+    assert Counter(few[0]["labelled"].row.tolist()).keys() == {0, 1}
+    assert len(few[0]["labelled"].row) == 5
 
 
 def test_a_video_seen_twice_in_an_epoch_is_cut_anew() -> None:
@@ -324,7 +326,7 @@ def test_ranks_share_a_step_without_overlap() -> None:
     data = Drawn([40 + video for video in range(24)])
     ranks = [StepData(data, streams(), seed=3, rank=rank, world=2) for rank in range(2)]  # type: ignore[arg-type]
     assert {rank.steps_per_epoch for rank in ranks} == {3}
-    together = [int(v) for place in range(3) for rank in ranks for v in rank[place]["labelled"].index]
+    together = [int(v) for place in range(3) for rank in ranks for v in rank[place]["labelled"].row]
     assert sorted(together) == list(range(12))
     alone = StepData(data, streams(4, 6), seed=3)  # type: ignore[arg-type]
     for step in range(6):
@@ -338,9 +340,66 @@ def test_validation_passes_visit_each_video_once_and_repeat() -> None:
     data = Drawn([200] * 8)
     stream = Stream(ClipSampler(frames=8), "validation", 2)
     one, again, other = (list(passes(data, stream, seed=seed)) for seed in (0, 0, 1))  # type: ignore[arg-type]
-    assert [batch.index.tolist() for batch in one] == [[0, 1], [2]]
+    assert [batch.row.tolist() for batch in one] == [[0, 1], [2]]
     assert all(equal(a, b) for a, b in zip(one, again, strict=True))
     assert not equal(one[0], other[0])
     # what a video shows does not depend on its place in a batch
     single = list(passes(data, replace(stream, batch=1), seed=0))  # type: ignore[arg-type]
     assert torch.equal(torch.cat([b.video for b in single]), torch.cat([b.video for b in one]))
+
+
+# ---------------------------------------------------------------------------------------------------- batches
+
+
+class Mixed(NamedTuple):
+    """A sample with a field of each kind."""
+
+    frames: Any
+    mask: Any
+    point: Any
+    ef: Any
+    row: Any
+
+
+def mixed(number: int, mask: bool = True) -> Mixed:
+    frames = np.full((2, 3, 4), number, np.uint8)
+    return Mixed(frames, torch.full((5,), number / 2) if mask else None, (number, 7), np.float32(50.5 + number), number)
+
+
+def test_one_collate_joins_every_kind_of_field() -> None:
+    batch = collate([mixed(0), mixed(1), mixed(2)])
+    assert isinstance(batch, Mixed)
+    assert (batch.frames.shape, batch.frames.dtype) == ((3, 2, 3, 4), torch.uint8)
+    assert batch.frames[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert (batch.mask.shape, batch.mask[:, 0].tolist()) == ((3, 5), [0.0, 0.5, 1.0])
+    assert (batch.point.dtype, batch.point.tolist()) == (torch.int64, [[0, 7], [1, 7], [2, 7]])
+    assert (batch.ef.dtype, batch.ef.tolist()) == (torch.float32, [50.5, 51.5, 52.5])
+    assert (batch.row.dtype, batch.row.tolist()) == (torch.int64, [0, 1, 2])
+
+
+def test_the_batch_axis_is_that_of_arrays_alone() -> None:
+    batch = collate([mixed(0), mixed(1), mixed(2)], axis=1)
+    assert batch.frames.shape == (2, 3, 3, 4)
+    assert batch.frames[0, :, 0, 0].tolist() == [0, 1, 2]
+    assert batch.row.tolist() == [0, 1, 2]
+
+
+def test_a_field_is_empty_in_all_samples_or_in_none() -> None:
+    assert collate([mixed(0, mask=False), mixed(1, mask=False)]).mask is None
+    for pair in ([mixed(0), mixed(1, mask=False)], [mixed(0, mask=False), mixed(1)]):
+        with pytest.raises(ValueError, match="1 of 2 samples lack a field"):
+            collate(pair)
+
+
+def test_a_sampler_says_only_what_it_draws() -> None:
+    """Whatever a new sampler leaves out is the base's: every video is usable, samples become a batch by name."""
+
+    class Numbers(Sampler):
+        def draw(self, data: Any, video: int, rng: np.random.Generator) -> Mixed:
+            return mixed(video)
+
+    data: Any = Drawn([70, 30])
+    [batch] = passes(data, Stream(Numbers(), "validation", 8), seed=0)
+    assert batch.row.tolist() == [0, 1]
+    with pytest.raises(NotImplementedError):
+        Sampler().draw(data, 0, np.random.default_rng(0))

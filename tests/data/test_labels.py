@@ -113,6 +113,46 @@ def test_of_all_labels_those_of_the_other_kind_are_unlabelled(needs: Any) -> Non
     assert set(some.excluded) == set(range(100)) - expected
 
 
+def release() -> ListOnly:
+    """The rows of EchoNet-Dynamic, whose six untraced videos are five training videos and a test video."""
+    train, test = listing([f"T{i:04d}" for i in range(7465)]), listing([f"E{i:04d}" for i in range(1277)], "test")
+    for part, bare in ((train, 5), (test, 1)):
+        part.loc[len(part) - bare :, ["annotation", "ed_frame", "es_frame"]] = ["ef", -1, -1]
+    validation = listing([f"V{i:04d}" for i in range(1288)], "val")
+    return ListOnly(pd.concat([train, validation, test], ignore_index=True))
+
+
+def test_untraced_videos_are_kept_in_ef_stages_or_dropped_as_the_code_does() -> None:
+    """7465 training videos by default, 7460 in the public code, whose segmentation has them in any case."""
+    store = release()
+    everything, dropping = LabelSettings("all"), LabelSettings("all", untraced="drop")
+
+    def sizes(settings: LabelSettings, needs: Any) -> tuple[int, int, int]:
+        budget = draw_budget(store, settings, needs=needs)
+        return len(budget.labelled), len(budget.unlabelled), len(budget.validation)
+
+    assert sizes(everything, "ef") == (7465, 0, 1288)
+    assert sizes(dropping, "ef") == (7460, 0, 1288)
+    assert sizes(everything, "tracing") == (7460, 5, 1288)
+    assert sizes(dropping, "tracing") == (7460, 0, 1288)
+    eighth = LabelSettings("920", pool="7360")
+    untraced = set(np.flatnonzero((store.index["split"] == "train") & (store.index["ed_frame"] < 0)))
+    for needs in ("ef", "tracing"):
+        kept = draw_budget(store, eighth, needs=needs)  # type: ignore[arg-type]
+        dropped = draw_budget(store, replace(eighth, untraced="drop"), needs=needs)  # type: ignore[arg-type]
+        assert untraced & {*kept.labelled, *kept.unlabelled}  # else the test would show nothing
+        assert set(dropped.labelled) == set(kept.labelled) - untraced
+        assert set(dropped.unlabelled) == set(kept.unlabelled) - untraced  # nobody takes their place
+
+
+def test_dropping_says_why_nothing_is_left() -> None:
+    store = videos(10, 4)
+    store.index.loc[:, "ed_frame"] = -1
+    assert draw_budget(store, LabelSettings("5"), needs="ef").labelled
+    with pytest.raises(EchocycleError, match=r"an EF and a tracing \(labels.untraced is drop\)"):
+        draw_budget(store, LabelSettings("5", untraced="drop"), needs="ef")
+
+
 def test_an_unreadable_video_moves_nobody() -> None:
     """The shuffle is of the list; whoever is not in the store is passed over."""
     store = videos()
@@ -265,13 +305,13 @@ def methods(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Method
     for name, kind in segmentation.METHODS.items():
         option = {"period": "1", "longer_than": "50"} if name in ("css", "tccl") else {}
         options = from_dict(kind.Options, option)
-        made[f"segment {name}"] = kind(replace(SEGMENT, method=name, option=option), options, inputs)  # type: ignore[call-arg]
+        made[f"segment {name}"] = kind(replace(SEGMENT, method=name, option=option), options, inputs)
     teacher = None
     for name, kind in regression.METHODS.items():
         if kind.needs_teacher:
             teacher = made["regress teacher"].parts()["regressor"]
         found = replace(inputs, teachers=(teacher,)) if kind.needs_teacher else inputs
-        made[f"regress {name}"] = kind(replace(REGRESS, method=name), kind.Options(), found)  # type: ignore[call-arg]
+        made[f"regress {name}"] = kind(replace(REGRESS, method=name), kind.Options(), found)
     return made
 
 
@@ -293,9 +333,9 @@ def test_excluded_videos_never_come_out(store: Store) -> None:
     budget, _ = view(store)
     assert budget.excluded
     seen = {
-        key: {int(video) for video in batch.index}
+        key: {int(video) for video in batch.row}
         for key, batch in draws(store).items()
-        if "index" in getattr(batch, "_fields", ())
+        if "row" in getattr(batch, "_fields", ())
     }
     assert len(seen) > 30
     labelled, unlabelled = set(budget.labelled), set(budget.unlabelled)

@@ -1,5 +1,7 @@
 """Which clips a protocol takes, above all EchoNet-Dynamic's beat-by-beat: one around each systole of the masks."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.chain import regress_settings, segment_settings
+from helpers.chain import LABELS, regress_settings, segment_settings
 
 from echocycle import stages
 from echocycle.data.clips import clip_starts
@@ -128,3 +130,56 @@ def test_beats_need_masks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "video_probabilities", lambda s, store, m, video, *r: np.zeros((90, 112, 112)))
     with pytest.raises(EchocycleError, match="No beat was found"):
         stages.evaluate(runs / "with", settings)
+
+
+def test_untraced_test_videos_are_left_out_as_the_code_does(store: Store, tmp_path: Path) -> None:
+    """A run that drops them is measured without them, its naive baseline too; another run is measured on all."""
+    copy = tmp_path / "store"
+    shutil.copytree(store.path, copy)
+    index = store.index.copy()
+    untraced = int(store.videos("test")[2])
+    index.loc[untraced, ["annotation", "ed_frame", "es_frame"]] = ["ef", -1, -1]
+    index.to_csv(copy / "index.csv", index=False)
+    settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=40)
+    for untraced_videos, expected in (("keep", 4), ("drop", 3)):
+        labels = replace(LABELS, untraced=untraced_videos)
+        stages.regress(copy, tmp_path / untraced_videos, regress_settings("supervised", labels=labels))
+        folder = stages.evaluate(tmp_path / untraced_videos, settings)
+        table = pd.read_csv(folder / "predictions.csv")
+        assert table["video"].nunique() == expected
+        assert (index["name"][untraced] in set(table["video"])) == (untraced_videos == "keep")
+        found = read_json(folder / "metrics.json")
+        assert found["ef"]["test"]["strided"]["videos"] == expected
+        true = index["ef"][[v for v in store.videos("test") if v != untraced or untraced_videos == "keep"]]
+        assert found["naive"]["test"]["mae"]["value"] == pytest.approx((true - found["naive"]["ef"]).abs().mean())
+
+
+def test_one_clip_is_the_codes_test_of_the_student(runs: Path, store: Store, tmp_path: Path) -> None:
+    """Five seeds of one random clip a video, each measured alone; every table and page says which protocol it has."""
+    settings = EvaluateSettings(splits=("test",), protocol=("one-clip",))
+    folder = stages.evaluate(runs / "without", settings)
+    names = [f"one-clip-{seed}" for seed in range(5)]
+    table = pd.read_csv(folder / "predictions.csv")
+    assert len(table) == 5 * 4
+    assert all(set(table.loc[table["video"] == video, "protocol"]) == set(names) for video in table["video"])
+    frames = store.index.set_index("name")["frames"]
+    assert (table["clip_start"] < [clip_starts(frames[video], 4, 3) for video in table["video"]]).all()
+    assert table.groupby("video")["clip_start"].nunique().min() > 1
+    metrics = read_json(folder / "metrics.json")["ef"]["test"]
+    assert list(metrics) == names
+    for name, found in metrics.items():
+        part = table[table["protocol"] == name]
+        assert found["mae"]["value"] == pytest.approx((part["ef_pred"] - part["ef_true"]).abs().mean())
+    stages.report(runs / "without", out=tmp_path / "report.html")
+    page = (tmp_path / "report.md").read_text()
+    assert all(name in page for name in names)
+
+
+def test_a_one_clip_start_is_uniform() -> None:
+    spec = SimpleNamespace(frames=32, period=2)
+    settings = EvaluateSettings(clip_seeds=tuple(range(2000)))
+    starts = predictions.starts_of("one-clip", 66, spec, settings, "a video")
+    counts = np.bincount(starts, minlength=4)
+    assert len(counts) == 4  # 0 to T - 63
+    assert ((counts - 500) ** 2 / 500).sum() < 16.3  # 3 degrees of freedom, p = 0.001
+    assert starts[:5] == predictions.starts_of("one-clip", 66, spec, EvaluateSettings(), "a video")

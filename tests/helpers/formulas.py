@@ -24,7 +24,7 @@ def css(
     temperature: float = 10.0,
     candidates: str = "code",
 ) -> float:
-    """L_css of one clip of features (time, dim); every frame number is 0-based."""
+    """L_css (paper Eq. 1 to 7) of one clip of features (time, dim); every frame number is 0-based."""
     s, c, dim = phase_length, offset, z.shape[1]
 
     def gamma(a: list[np.ndarray], b: list[np.ndarray]) -> float:
@@ -54,7 +54,7 @@ def css(
 
 
 def segmentation(logits: np.ndarray, masks: np.ndarray) -> float:
-    """(sum of the cross-entropy over ED frames and pixels + the same for ES) / 2, of (2, batch, height, width)."""
+    """L_seg (paper Eq. 8): (sum of the cross-entropy over ED frames and pixels + the same for ES) / 2, of (2, batch, height, width)."""
     sums = []
     for phase in range(2):
         total = 0.0
@@ -66,7 +66,7 @@ def segmentation(logits: np.ndarray, masks: np.ndarray) -> float:
 
 
 def squared_error(predicted: Sequence[float], wanted: Sequence[float]) -> float:
-    """Mean squared difference."""
+    """Mean squared difference: L_m, L_lb and L_ulb (paper Eq. 10 to 12)."""
     total = 0.0
     for one, other in zip(predicted, wanted, strict=True):
         total += (float(one) - float(other)) ** 2
@@ -74,7 +74,7 @@ def squared_error(predicted: Sequence[float], wanted: Sequence[float]) -> float:
 
 
 def distillation(student: Sequence[float], teacher: Sequence[float], weight: float, halved: bool) -> float:
-    """w L_ulb as the paper has it, or w L_ulb / 2 as its code has it."""
+    """w L_ulb as the paper has it in Eq. 13, or w L_ulb / 2 as its code has it."""
     loss = weight * squared_error(student, teacher)
     return loss / 2 if halved else loss
 
@@ -141,12 +141,15 @@ def adacon(features: np.ndarray, efs: Sequence[float], labelled_efs: Sequence[fl
     return total / count
 
 
-def moving_average(values: Sequence[float], highest: float) -> float:
-    """theta' after all steps: theta' <- a theta' + (1 - a) theta with a = min(1 - 1 / (step + 1), highest)."""
-    average = math.nan
-    for step, value in enumerate(values):
+def moving_average(initial: float, values: Sequence[float], highest: float) -> float:
+    """theta' after all steps: theta' <- a theta' + (1 - a) theta with a = min(1 - 1 / (step + 1), highest).
+
+    The step is counted before the average is taken, so the first a is 1/2.
+    """
+    average = initial
+    for step, value in enumerate(values, 1):
         a = min(1 - 1 / (step + 1), highest)
-        average = value if a == 0 else a * average + (1 - a) * value
+        average = a * average + (1 - a) * value
     return average
 
 
@@ -224,14 +227,20 @@ def attention(target: np.ndarray, neighbour: np.ndarray, query: Any, key: Any, v
     return seen
 
 
-def shifted(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """W(I, u) of an image (channels, height, width): bilinear at each pixel plus (x, y) in units of half the frame."""
+def shifted(image: np.ndarray, motion: np.ndarray, grid: str = "identity") -> np.ndarray:
+    """W(I, u) of an image (channels, height, width): bilinear at each pixel plus (x, y) in units of half the frame.
+
+    `code`: pixel j of n begins at -1 + 2 j / (n - 1), where the frame's edges are -1 and 1, not at its own place.
+    """
     channels, height, width = image.shape
     moved = np.zeros_like(image)
     for row in range(height):
         for column in range(width):
             x = column + motion[0, row, column] * width / 2
             y = row + motion[1, row, column] * height / 2
+            if grid == "code":
+                x += column * width / (width - 1) - 0.5 - column
+                y += row * height / (height - 1) - 0.5 - row
             x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)  # the border goes on
             left, top = min(int(x), width - 2), min(int(y), height - 2)
             a, b = x - left, y - top
@@ -250,6 +259,7 @@ def clas(
     backward: np.ndarray,
     masks: np.ndarray,
     places: list[tuple[int, int]],
+    grid: str = "identity",
 ) -> dict[str, float]:
     """The four losses of clips: images, logits and motion (batch, channels, time, height, width), masks of ED and ES."""
     count, _, time, height, width = images.shape
@@ -274,8 +284,8 @@ def clas(
 
     appearance = 0.0
     for t in range(time - 1):
-        there = [shifted(images[i, :, t], forward[i, :, t]) - images[i, :, t + 1] for i in range(count)]
-        back = [shifted(images[i, :, t + 1], backward[i, :, t + 1]) - images[i, :, t] for i in range(count)]
+        there = [shifted(images[i, :, t], forward[i, :, t], grid) - images[i, :, t + 1] for i in range(count)]
+        back = [shifted(images[i, :, t + 1], backward[i, :, t + 1], grid) - images[i, :, t] for i in range(count)]
         appearance += float(np.mean(np.square(there))) + float(np.mean(np.square(back)))
         appearance += 0.005 * (unevenness(forward, t) + unevenness(backward, t + 1))
 
@@ -289,7 +299,7 @@ def clas(
             for step, end, motion in ((1, time - 1, forward), (-1, 0, backward)):
                 here, t = labels[own], begin
                 while t != end:
-                    here, t = shifted(here, motion[i, :, t]), t + step
+                    here, t = shifted(here, motion[i, :, t], grid), t + step
                     if t == other:
                         overlap.append(dice(here, labels[1 - own]))
                     else:

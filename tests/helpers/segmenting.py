@@ -41,7 +41,7 @@ def made(name: str, settings: SegmentSettings = SMALL, inputs: Inputs = GREY, **
     """A small method in training mode."""
     torch.manual_seed(0)
     kind = METHODS[name]
-    return kind(replace(settings, method=name), kind.Options(**options), inputs).train()  # type: ignore[call-arg]
+    return kind(replace(settings, method=name), kind.Options(**options), inputs).train()
 
 
 def first_batches(method: Method, data: TrainingData, step: int = 0) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def kept_is_validated(run: Path, data: TrainingData) -> None:
     settings = from_dict(SegmentSettings, read_json(run / "run.json")["settings"])
     kind = METHODS[settings.method]
     options = from_dict(kind.Options, settings.option)
-    method = kind(settings, options, Inputs(part.spec.mean, part.spec.std, part.spec.color)).eval()  # type: ignore[call-arg]
+    method = kind(settings, options, Inputs(part.spec.mean, part.spec.std, part.spec.color)).eval()
     method.segmenter = part.network
     total, count = 0.0, 0
     with torch.no_grad():
@@ -178,7 +178,7 @@ def feeds_the_other_stages(run: Path, store: Store, video_file: Path) -> Bundle:
 def paper_size(name: str, **options: Any) -> Any:
     """A method with the paper's settings, on tensors without content."""
     with torch.device("meta"):
-        return METHODS[name](preset("paper").segmentation(name), METHODS[name].Options(**options), GREY)  # type: ignore[call-arg]
+        return METHODS[name](preset("paper").segmentation(name), METHODS[name].Options(**options), GREY)
 
 
 def count(network: nn.Module) -> int:

@@ -38,7 +38,7 @@ def made(name: str, data: TrainingData | None = None, settings: RegressSettings 
     """A small method in training mode, at its first step if there are data."""
     torch.manual_seed(0)
     kind = METHODS[name]
-    method = kind(replace(settings, method=name), kind.Options(**options), GREY)  # type: ignore[call-arg]
+    method = kind(replace(settings, method=name), kind.Options(**options), GREY)
     if data is not None:
         method.prepare_start(data)
     return method.train()
@@ -180,7 +180,7 @@ def kept_is_validated(run: Path, data: TrainingData, *teachers: Path) -> None:
     options = from_dict(kind.Options, settings.option)
     parts = tuple(regressor_of(each) for each in teachers)
     inputs = Inputs(part.spec.mean, part.spec.std, part.spec.color, parts)
-    validation = kind(settings, options, inputs).validation()  # type: ignore[call-arg]
+    validation = kind(settings, options, inputs).validation()
     squares = []
     for seed in range(validation.passes):
         for batch in passes(data, validation.stream, seed=seed):
@@ -194,7 +194,7 @@ def paper_size(name: str, network: str = "r2plus1d_18", *teachers: Part) -> Any:
     """A method with the paper's settings, on tensors without content."""
     settings = replace(preset("paper").regression(name), network=network)
     with torch.device("meta"):
-        return METHODS[name](settings, METHODS[name].Options(), replace(GREY, teachers=teachers))  # type: ignore[call-arg]
+        return METHODS[name](settings, METHODS[name].Options(), replace(GREY, teachers=teachers))
 
 
 def count(network: nn.Module) -> int:

@@ -323,9 +323,9 @@ def test_a_full_width_step_of_each_regression(name: str) -> None:
     kind = regression.METHODS[name]
     if kind.needs_teacher:
         teacher = Regressor(channels=4)
-        spec = regression.METHODS["teacher"](replace(settings, method="teacher"), None, GREY).spec  # type: ignore[call-arg]
+        spec = regression.METHODS["teacher"](replace(settings, method="teacher"), None, GREY).spec
         inputs = replace(GREY, teachers=(Part(spec, teacher),))
-    method = kind(settings, kind.Options(), inputs)  # type: ignore[call-arg]
+    method = kind(settings, kind.Options(), inputs)
     assert settings.optimiser.name == "sgd"
     assert method.regressor.fc.in_features == 512  # type: ignore[union-attr]
     if name == "committee":  # what the teachers said before training
@@ -369,7 +369,7 @@ def test_a_full_width_step_of_each_segmentation(name: str) -> None:
     torch.manual_seed(0)
     settings = replace(PAPER.segmentation(name), network="deeplabv3_resnet50", weights="none", batch=2, size=56)
     kind = segmentation.METHODS[name]
-    method: Any = kind(settings, kind.Options(**SHORT.get(name, {})), GREY)  # type: ignore[call-arg]
+    method: Any = kind(settings, kind.Options(**SHORT.get(name, {})), GREY)
     assert any(isinstance(module, DeepLab) for module in method.modules())
     losses = step(method, StepData(Videos(), method.streams(), seed=0)[0])  # type: ignore[arg-type]
     if name != "clas":  # a sum over pixels, not a mean

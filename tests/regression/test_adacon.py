@@ -99,7 +99,7 @@ def test_a_step_by_hand(data: TrainingData) -> None:
     again = made("adacon", data)
     clips = again.preprocess.clips(batch, masks=False, pad=SMALL.pad)
     features = again.regressor.features(clips)
-    efs = [data.ef(int(video)) for video in batch.index]
+    efs = [data.ef(int(video)) for video in batch.row]
     assert losses["labelled"].item() == pytest.approx(
         formulas.squared_error(again.regressor.answer(features)[:2].tolist(), efs[:2]), rel=1e-4
     )
@@ -117,10 +117,10 @@ def test_two_crops_of_the_same_frames(data: TrainingData) -> None:
         assert batch.video.shape == (4, 4, 112, 112)
         first, second = batch.video.chunk(2)
         assert torch.equal(first, second)
-        assert torch.equal(*batch.index.chunk(2))
+        assert torch.equal(*batch.row.chunk(2))
         assert torch.equal(*batch.ef.chunk(2))
         offsets += (batch.crop[:2] - batch.crop[2:]).flatten().tolist()
-        assert set(batch.index.tolist()) <= set(data.videos("labelled").tolist())
+        assert set(batch.row.tolist()) <= set(data.videos("labelled").tolist())
     assert len(set(offsets)) > 5
     assert set(method.streams()) == {"labelled"}
     assert method.validation().stream.subset == "validation"

@@ -80,7 +80,7 @@ def test_a_step_by_hand(data: TrainingData, batches: dict[str, Any], mode: str) 
     assert losses["unlabelled"].item() > 10
     for name, network in (("labelled", twin.regressor), ("labelled_second", twin.second)):
         clips = twin.preprocess.clips(batches[name], masks=False, pad=SMALL.pad)
-        truth = [data.ef(int(video)) for video in batches[name].index]
+        truth = [data.ef(int(video)) for video in batches[name].row]
         expected = formulas.squared_error(network(clips).tolist(), truth)
         assert losses[name].item() == pytest.approx(expected, rel=1e-4)
     assert method.training
@@ -134,14 +134,14 @@ def test_only_the_strong_view_is_perturbed(data: TrainingData) -> None:
 def test_what_is_drawn_from_where(data: TrainingData, batches: dict[str, Any]) -> None:
     labelled, unlabelled = set(data.videos("labelled").tolist()), set(data.videos("unlabelled").tolist())
     assert batches["unlabelled"].ef is None
-    assert set(batches["unlabelled"].index.tolist()) <= unlabelled
+    assert set(batches["unlabelled"].row.tolist()) <= unlabelled
     orders = {"labelled": [], "labelled_second": []}
     method = method_of(data)
     for step in range(6):
         found = first_batches(method, data, step)
         for name, order in orders.items():
-            order += found[name].index.tolist()
-            assert set(found[name].index.tolist()) <= labelled
+            order += found[name].row.tolist()
+            assert set(found[name].row.tolist()) <= labelled
     assert orders["labelled"] != orders["labelled_second"]  # shuffles of their own
     assert method.validation().stream.subset == "validation"
 

@@ -73,7 +73,7 @@ def test_the_loss_of_a_step_by_hand(data: TrainingData) -> None:
         for clip, (row, column) in zip(small, batch.crop.tolist(), strict=True)
     ]
     predicted = made("mask_teacher", data).regressor(torch.from_numpy(np.stack(clips)[:, None]))
-    truth = [data.ef(int(video)) for video in batch.index]
+    truth = [data.ef(int(video)) for video in batch.row]
     assert loss.item() == pytest.approx(formulas.squared_error(predicted.tolist(), truth), rel=1e-4)
     dark = batch._replace(video=torch.zeros_like(batch.video))
     assert torch.equal(made("mask_teacher", data)({"labelled": dark}, 0).losses["labelled"], loss)
@@ -95,7 +95,7 @@ def test_what_it_draws(data: TrainingData) -> None:
     assert set(method.streams()) == {"labelled"}
     batch = first_batches(method, data)["labelled"]
     assert batch.mask is not None
-    assert set(batch.index.tolist()) <= set(data.videos("labelled").tolist())
+    assert set(batch.row.tolist()) <= set(data.videos("labelled").tolist())
     assert method.validation().passes == 3
 
 
@@ -206,7 +206,7 @@ def test_its_student_learns_from_the_masks_of_its_own_crop(data: TrainingData) -
     batches = first_batches(method, data)
     unlabelled: ClipBatch = batches["unlabelled"]
     assert unlabelled.ef is None
-    assert set(unlabelled.index.tolist()) <= set(data.videos("unlabelled").tolist())
+    assert set(unlabelled.row.tolist()) <= set(data.videos("unlabelled").tolist())
     before = copy.deepcopy(method.teacher.state_dict())
     twin = copy.deepcopy(method)
     losses = method(batches, 0).losses

@@ -54,6 +54,7 @@ def batches(data: TrainingData) -> dict[str, Any]:
 def test_the_average_follows_its_formula() -> None:
     torch.manual_seed(0)
     student, teacher = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    first = teacher.weight.tolist(), teacher.running_mean.tolist()  # type: ignore[union-attr, operator]
     weights, means = [], []
     for step in range(6):
         with torch.no_grad():
@@ -64,21 +65,23 @@ def test_the_average_follows_its_formula() -> None:
         means.append(student.running_mean.tolist())
         move_average(teacher, student, decay_at(step, 0.7))
         for place in range(3):
-            expected = formulas.moving_average([w[place] for w in weights], 0.7)
+            expected = formulas.moving_average(first[0][place], [w[place] for w in weights], 0.7)
             assert teacher.weight[place].item() == pytest.approx(expected, rel=1e-5)
-            expected = formulas.moving_average([m[place] for m in means], 0.7)
+            expected = formulas.moving_average(first[1][place], [m[place] for m in means], 0.7)
             assert teacher.running_mean[place].item() == pytest.approx(expected, rel=1e-5)
         assert teacher.num_batches_tracked == step + 1
-    assert formulas.moving_average([1.0, 2.0, 6.0], 0.99) == pytest.approx(3.0)  # at first the plain mean
+    assert formulas.moving_average(1.0, [2.0, 6.0], 0.99) == pytest.approx(3.0)  # at first the plain mean
     move_average(teacher, student, 0.9, "copied")
     assert torch.equal(teacher.running_mean, student.running_mean)
     assert not torch.equal(teacher.weight, student.weight)
 
 
 def test_a_rises_to_its_highest() -> None:
-    assert [decay_at(step, 0.99) for step in (0, 1, 3)] == [0.0, 0.5, 0.75]
-    assert decay_at(98, 0.99) == pytest.approx(1 - 1 / 99)
-    assert decay_at(99, 0.99) == decay_at(5000, 0.99) == 0.99
+    """In the original's code the step is counted before the average is taken, so the first a is 1/2."""
+    assert [decay_at(step, 0.99) for step in (0, 1, 2)] == [0.5, pytest.approx(2 / 3), 0.75]
+    assert decay_at(97, 0.99) == pytest.approx(1 - 1 / 99)
+    assert decay_at(98, 0.99) == decay_at(5000, 0.99) == 0.99
+    assert decay_at(0, 0.3) == 0.3
 
 
 def test_after_each_step_the_teacher_moves(data: TrainingData, batches: dict[str, Any]) -> None:
@@ -88,14 +91,14 @@ def test_after_each_step_the_teacher_moves(data: TrainingData, batches: dict[str
     optimiser = method.optimiser(replace(SMALL.optimiser, lr=1e-3))
     trained_ids = {id(p) for group in optimiser.param_groups for p in group["params"]}
     assert trained_ids == {id(p) for p in method.regressor.parameters()}
-    bias: list[float] = []
+    start, bias = method.teacher.fc.bias.item(), []
     for step in range(4):
         torch.stack(list(method(batches, step).losses.values())).sum().backward()
         optimiser.step()
         optimiser.zero_grad()
         method.after_step(step)
         bias.append(method.regressor.fc.bias.item())
-        assert method.teacher.fc.bias.item() == pytest.approx(formulas.moving_average(bias, 0.6), rel=1e-6)
+        assert method.teacher.fc.bias.item() == pytest.approx(formulas.moving_average(start, bias, 0.6), rel=1e-6)
         assert not any(module.training for module in method.train().teacher.modules())
     assert len(set(bias)) == 4
     assert method.parts()["regressor"].network is method.teacher
@@ -138,7 +141,7 @@ def test_frames_are_jittered_in_time() -> None:
         assert found[valid - 1] <= 20
     assert seen == {-1, 0, 1}
     batch = sampler.stack([sampler.draw(drawn, 0, np.random.default_rng(seed)) for seed in range(2)])
-    assert batch.index.tolist() == [0] * 6
+    assert batch.row.tolist() == [0] * 6
     assert torch.equal(batch.crop[:2], batch.crop[4:])
 
 
@@ -196,7 +199,7 @@ def test_the_unlabelled_loss_by_hand(data: TrainingData, batches: dict[str, Any]
     assert losses["unlabelled"].item() == pytest.approx(expected, rel=1e-4)
     assert losses["unlabelled"].item() > 10
     clips = twin.preprocess.clips(batches["labelled"], masks=False, pad=SMALL.pad)
-    truth = [data.ef(int(video)) for video in batches["labelled"].index]
+    truth = [data.ef(int(video)) for video in batches["labelled"].row]
     expected = formulas.squared_error(made("mean_teacher", data).regressor(clips).tolist(), truth)
     assert losses["labelled"].item() == pytest.approx(expected, rel=1e-4)
 
@@ -283,9 +286,9 @@ def test_consistency_on_labelled_clips_too(data: TrainingData) -> None:
 def test_what_is_drawn_from_where(data: TrainingData, batches: dict[str, Any]) -> None:
     assert batches["unlabelled"].ef is None
     assert batches["unlabelled"].video.shape[0] == 2 * 3
-    assert torch.equal(*batches["unlabelled"].index.chunk(2))
-    assert set(batches["unlabelled"].index.tolist()) <= set(data.videos("unlabelled").tolist())
-    assert set(batches["labelled"].index.tolist()) <= set(data.videos("labelled").tolist())
+    assert torch.equal(*batches["unlabelled"].row.chunk(2))
+    assert set(batches["unlabelled"].row.tolist()) <= set(data.videos("unlabelled").tolist())
+    assert set(batches["labelled"].row.tolist()) <= set(data.videos("labelled").tolist())
     assert not torch.equal(*batches["unlabelled"].video.chunk(2))
 
 

@@ -214,11 +214,11 @@ def test_a_step_by_hand_and_its_gradient(data: TrainingData) -> None:
     told = {int(row[0]): row[1:].tolist() for row in method.answers}
     squares = [
         told[video][1] * (one - told[video][0]) ** 2
-        for one, video in zip(guess.tolist(), unlabelled.index.tolist(), strict=True)
+        for one, video in zip(guess.tolist(), unlabelled.row.tolist(), strict=True)
     ]
     assert losses["unlabelled"].item() == pytest.approx(2.5 * np.mean(squares), rel=1e-4)
     assert losses["unlabelled"].item() > 0.1
-    truth = [data.ef(video) for video in labelled.index.tolist()]
+    truth = [data.ef(video) for video in labelled.row.tolist()]
     assert losses["labelled"].item() == pytest.approx(formulas.squared_error(answer.tolist(), truth), rel=1e-4)
     assert reaches(losses["unlabelled"], method.regressor)
     assert reaches(losses["labelled"], method.regressor)
@@ -250,8 +250,8 @@ def test_what_it_draws(data: TrainingData) -> None:
     batches = first_batches(method, data)
     assert batches["unlabelled"].ef is None
     assert batches["unlabelled"].mask is batches["labelled"].mask is None
-    assert set(batches["unlabelled"].index.tolist()) <= set(data.videos("unlabelled").tolist())
-    assert set(batches["labelled"].index.tolist()) <= set(data.videos("labelled").tolist())
+    assert set(batches["unlabelled"].row.tolist()) <= set(data.videos("unlabelled").tolist())
+    assert set(batches["labelled"].row.tolist()) <= set(data.videos("labelled").tolist())
     assert method.validation().passes == 3
 
 

@@ -197,7 +197,7 @@ def test_both_see_the_same_crop(data: TrainingData, batches: dict[str, Any]) -> 
 
 def test_labels_of_unlabelled_clips_are_not_even_in_the_batch(batches: dict[str, Any], data: TrainingData) -> None:
     assert batches["unlabelled"].ef is None
-    assert set(batches["unlabelled"].index.tolist()) <= set(data.videos("unlabelled").tolist())
+    assert set(batches["unlabelled"].row.tolist()) <= set(data.videos("unlabelled").tolist())
     assert batches["labelled"].ef is not None
     assert batches["labelled"].mask is None
     reading = made(traced_frame_in_clip="all")
@@ -207,7 +207,7 @@ def test_labels_of_unlabelled_clips_are_not_even_in_the_batch(batches: dict[str,
     labelled_only = made(traced_frame_in_clip="labelled")
     assert not labelled_only.reads_unlabelled_annotation
     batch = StepData(data, labelled_only.streams(), seed=0)[0]["labelled"]
-    for video, frames in zip(batch.index.tolist(), batch.video, strict=True):
+    for video, frames in zip(batch.row.tolist(), batch.video, strict=True):
         whole = torch.from_numpy(data.frames(video).copy())
         start = next(s for s in range(len(whole)) if torch.equal(whole[s], frames[0]))
         assert any(frame in range(start, start + 7, 2) for frame in data.traced_frames(video))

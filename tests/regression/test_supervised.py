@@ -107,7 +107,7 @@ def test_the_loss_of_a_step_by_hand(store: Store) -> None:
     )
     images = torch.from_numpy(np.repeat(clips[:, None], 3, axis=1)).float()
     predicted = made().train().regressor(images)
-    truth = [data.ef(int(video)) for video in batch.index]
+    truth = [data.ef(int(video)) for video in batch.row]
     assert loss.item() == pytest.approx(formulas.squared_error(predicted.tolist(), truth), rel=1e-4)
 
 
@@ -128,7 +128,7 @@ def test_only_labels_of_the_budget_are_read(store: Store) -> None:
     data = data_of(store, labelled="3")
     assert data.mean_ef() == pytest.approx(np.mean(store.index["ef"][data.videos("labelled")]))
     steps = StepData(data, made().streams(), seed=0)
-    seen = {int(video) for step in range(6) for video in steps[step]["labelled"].index}
+    seen = {int(video) for step in range(6) for video in steps[step]["labelled"].row}
     assert seen == set(data.videos("labelled").tolist())
     with pytest.raises(UnlabelledAnnotationError):
         data.ef(int(data.videos("unlabelled")[0]))

@@ -66,7 +66,7 @@ def test_other_starts_of_the_mask_channel(data: TrainingData) -> None:
 def test_the_teacher_sees_the_masks_of_its_clip(data: TrainingData) -> None:
     method = made(widths=(4, 8, 8, 8))
     batch = StepData(data, method.streams(), seed=0)[0]["labelled"]
-    for video, frames, mask in zip(batch.index.tolist(), batch.video, batch.mask, strict=True):
+    for video, frames, mask in zip(batch.row.tolist(), batch.video, batch.mask, strict=True):
         whole = torch.from_numpy(data.frames(video).copy())
         start = next(s for s in range(len(whole)) if torch.equal(whole[s], frames[0]))
         expected = data.masks(video, [start + 2 * place for place in range(4)])

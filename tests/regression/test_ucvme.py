@@ -32,8 +32,10 @@ from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.models.regressor import NETWORKS, Regressor
 from echocycle.regression.ucvme import UCVMEOptions, heteroscedastic_loss
+from echocycle.settings.convert import from_dict
+from echocycle.settings.presets import preset
 
-OPTION = {"unlabelled_batch": "2", "passes": "2"}
+OPTION = {"unlabelled_batch": "2", "passes": "2", "standardised": "true"}
 SCALED = replace(SMALL, target_scale=10.0, fc_bias=None)
 
 
@@ -43,7 +45,7 @@ def data(store: Store) -> TrainingData:
 
 
 def method_of(data: TrainingData, **options: Any) -> Any:
-    method = made("ucvme", data, SCALED, **{"unlabelled_batch": 3, **options})
+    method = made("ucvme", data, SCALED, **{"unlabelled_batch": 3, "standardised": True, **options})
     torch.manual_seed(9)  # two networks that differ, and variances that are not 1
     with torch.no_grad():
         method.second.fc.bias += 0.7
@@ -80,6 +82,33 @@ def test_known_answers() -> None:
     assert z.grad[1].item() == pytest.approx(0.5)
 
 
+def test_the_loss_is_in_ef_points() -> None:
+    """As the paper's supplement has it. Errors of 2 points with variances 4 and 1: (4/8 + ln 4 / 2) + 4/2."""
+    y, z = torch.tensor([[57.0], [53.0]]), torch.tensor([[math.log(4.0)], [0.0]])
+    assert heteroscedastic_loss(y, z, torch.tensor([55.0])).item() == pytest.approx(0.5 + math.log(2) + 2, rel=1e-6)
+    method = made("ucvme", settings=replace(SMALL, target_scale=12.4))
+    assert method.unit == 1.0
+    features = [torch.zeros(3, 8)] * 2
+    for network in method.networks:
+        network.set_bias(55.0)
+    found, _ = method.read(features)
+    assert found.tolist() == [[pytest.approx(55.0)] * 3] * 2
+    assert made("ucvme", settings=replace(SMALL, target_scale=12.4), standardised=True).unit == 12.4
+
+
+def test_standardised_needs_a_scale() -> None:
+    with pytest.raises(EchocycleError, match="standardised .* target_scale, which is 1.* --target-scale 12.4"):
+        made("ucvme", standardised=True)
+
+
+def test_the_small_presets_are_as_they_were() -> None:
+    """What the committed table was made with: errors in units of 10 points."""
+    for name in ("tiny", "phantom"):
+        settings = preset(name).regression("ucvme")
+        assert from_dict(UCVMEOptions, settings.option).standardised
+        assert settings.target_scale == 10.0
+
+
 @pytest.mark.parametrize(("standardised", "mode"), [(True, "train"), (False, "train"), (True, "eval")])
 def test_a_step_by_hand(data: TrainingData, batches: dict[str, Any], standardised: bool, mode: str) -> None:
     """Without dropout every pass is the same, so the step can be computed again."""
@@ -106,7 +135,7 @@ def test_a_step_by_hand(data: TrainingData, batches: dict[str, Any], standardise
     expected = 10 * np.mean([(z[0, i] - t) ** 2 + (z[1, i] - t) ** 2 for i, t in enumerate(target_z)])
     assert losses["unlabelled_uncertainty"] == pytest.approx(expected, rel=1e-4)
     y, z = outputs("labelled")
-    truth = [data.ef(int(video)) / unit for video in batches["labelled"].index]
+    truth = [data.ef(int(video)) / unit for video in batches["labelled"].row]
     assert losses["labelled"] == pytest.approx(formulas.heteroscedastic(y, z, truth), rel=1e-4)
     assert losses["uncertainty"] == pytest.approx(np.mean((z[0] - z[1]) ** 2), rel=1e-4)
     assert losses["unlabelled"] != 0
@@ -209,9 +238,9 @@ def test_where_the_gradients_go(data: TrainingData, batches: dict[str, Any]) -> 
 
 def test_what_is_drawn_from_where(data: TrainingData, batches: dict[str, Any]) -> None:
     assert batches["unlabelled"].ef is None
-    assert len(batches["unlabelled"].index) == 3
-    assert set(batches["unlabelled"].index.tolist()) <= set(data.videos("unlabelled").tolist())
-    assert set(batches["labelled"].index.tolist()) <= set(data.videos("labelled").tolist())
+    assert len(batches["unlabelled"].row) == 3
+    assert set(batches["unlabelled"].row.tolist()) <= set(data.videos("unlabelled").tolist())
+    assert set(batches["labelled"].row.tolist()) <= set(data.videos("labelled").tolist())
     assert set(method_of(data).streams()) == {"labelled", "unlabelled"}
 
 
@@ -266,7 +295,7 @@ def test_at_the_papers_size(network: str) -> None:
     assert both(examples[0][0].to("meta")).shape == (2,)
     rule = method.settings.optimiser
     assert (rule.lr, rule.momentum, rule.step_epochs, method.settings.loop.epochs) == (1e-4, 0.9, 15, 25)
-    assert method.unit == 12.4
+    assert (method.unit, method.settings.target_scale) == (1.0, 1.0)  # EF labels are not normalised
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ from echocycle.segmentation.clas import (
     in_time,
     shifted,
 )
+from echocycle.settings.convert import to_dict
 from echocycle.settings.presets import preset
 from echocycle.settings.stages import OptimiserSettings
 from echocycle.training.loop import learning_rate
@@ -83,10 +84,11 @@ def torched(case: dict[str, Any]) -> dict[str, Any]:
     return {name: torch.tensor(value) if name == "places" else torch.from_numpy(value) for name, value in case.items()}
 
 
+@pytest.mark.parametrize("grid", ["identity", "code"])
 @pytest.mark.parametrize(("seed", "time"), [(0, 6), (1, 7), (2, 9)])
-def test_equals_the_formula(seed: int, time: int) -> None:
+def test_equals_the_formula(seed: int, time: int, grid: Any) -> None:
     case = random_case(seed, time)
-    found, expected = clas_losses(**torched(case)), formulas.clas(**case)
+    found, expected = clas_losses(**torched(case), grid=grid), formulas.clas(**case, grid=grid)
     assert set(expected) == LOSSES == set(found._fields)
     for name, value in expected.items():
         assert getattr(found, name).item() == pytest.approx(value, rel=1e-9), name
@@ -138,8 +140,33 @@ def test_shifting() -> None:
     torch.testing.assert_close(shifted(image, right)[..., -1], image[..., -1])  # the border goes on
     rng = np.random.default_rng(0)
     picture, motion = rng.random((2, 4, 5)), rng.uniform(-1.5, 1.5, (2, 4, 5))
-    found = shifted(torch.from_numpy(picture)[None], torch.from_numpy(motion)[None])[0]
-    np.testing.assert_allclose(found.numpy(), formulas.shifted(picture, motion), atol=1e-12)
+    for grid in ("identity", "code"):
+        found = shifted(torch.from_numpy(picture)[None], torch.from_numpy(motion)[None], grid)[0]  # type: ignore[arg-type]
+        np.testing.assert_allclose(found.numpy(), formulas.shifted(picture, motion, grid), atol=1e-12)
+
+
+def test_the_codes_grid_shrinks_a_picture_that_stands_still() -> None:
+    """Its places are n over n - 1 apart, so each warp leaves (n - 1) / n of a side: of 112, after 16, 75 % of an area."""
+    image = torch.zeros(1, 1, 112, 112, dtype=torch.float64)
+    image[..., 28:84, 28:84] = 1
+    still, here, same = torch.zeros(1, 2, 112, 112), image, image
+    for _ in range(16):
+        here, same = shifted(here, still, "code"), shifted(same, still)
+    torch.testing.assert_close(same, image, atol=1e-5, rtol=0)
+    assert pytest.approx(0.7505, abs=1e-4) == (111 / 112) ** 32
+    assert here.sum().item() / image.sum().item() == pytest.approx((111 / 112) ** 32, abs=5e-3)
+    across = here[0, 0].sum(0)
+    assert (across * torch.arange(112)).sum() / across.sum() == pytest.approx(55.5, abs=1e-3)  # its middle stays
+
+
+def test_the_grid_is_a_setting(data: TrainingData) -> None:
+    """All losses that carry something change with it; what stands still is segmented alike."""
+    batches = first_batches(made("clas", frames=20), data)
+    losses = [made("clas", frames=20, grid=grid)(batches, 0).losses for grid in ("identity", "code")]
+    changed = {name for name in LOSSES if losses[0][name].item() != losses[1][name].item()}
+    assert changed == {"appearance", "propagation", "overlap"}
+    assert CLASOptions().grid == "identity"
+    assert "grid" not in to_dict(CLASOptions())  # runs of before it go on
 
 
 def test_a_label_is_carried_from_where_it_stands() -> None:
@@ -238,9 +265,7 @@ def test_only_labelled_videos_are_read(data: TrainingData, monkeypatch: pytest.M
         method({"labelled": batch}, step)
     assert asked == set(data.videos("labelled").tolist())
     for batch in batches:
-        for video, clip, masks, places in zip(
-            batch.index.tolist(), batch.video, batch.masks, batch.places, strict=True
-        ):
+        for video, clip, masks, places in zip(batch.row.tolist(), batch.video, batch.masks, batch.places, strict=True):
             whole = data.frames(video)
             for place, frame in zip(places.tolist(), data.traced_frames(video), strict=True):
                 np.testing.assert_array_equal(clip[place].numpy(), whole[frame])
@@ -418,7 +443,7 @@ def test_score_is_the_sum_of_the_losses(data: TrainingData, settings: Any) -> No
     with torch.no_grad():
         score = method.score(batch)
         losses = method({"labelled": batch}, 0).losses
-    assert len(batch.index) == 4
+    assert len(batch.row) == 4
     assert set(score) == {"loss", "dice", *LOSSES}
     assert score["loss"] == (pytest.approx(4 * sum(loss.item() for loss in losses.values()), rel=1e-5), 4)
     assert 0 <= score["dice"][0] / score["dice"][1] <= 1

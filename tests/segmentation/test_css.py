@@ -310,7 +310,7 @@ def test_cycles_come_from_the_videos_that_source_names(store: Store) -> None:
     for source in ("both", "unlabelled"):
         options: dict[str, Any] = {"source": source, "longer_than": 30, "period": 1, "clips": 2}
         steps = StepData(data, made(**options).streams(), seed=0)
-        seen = {int(video) for step in range(24) for video in steps[step]["cycles"].index}
+        seen = {int(video) for step in range(24) for video in steps[step]["cycles"].row}
         labelled, unlabelled = set(data.videos("labelled").tolist()), set(data.videos("unlabelled").tolist())
         assert seen & unlabelled
         assert bool(seen & labelled) == (source == "both")

@@ -14,8 +14,9 @@ from echocycle.data.clips import StepData, TracedBatch, TracedFrameSampler, pass
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, UnlabelledAnnotationError
+from echocycle.evaluation.metrics import mask_counts, pooled_dice
 from echocycle.models.preprocess import warp
-from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation, segmentation_loss
+from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation, dice, segmentation_loss
 from echocycle.settings.stages import LabelSettings, SegmentSettings
 from echocycle.training.method import Inputs
 
@@ -164,7 +165,7 @@ def test_spatial_augmentation_moves_frame_and_mask_together(store: Store, monkey
     images = torch.stack(recorder.images)[:, :, 0] * 40 / 255 + 30 / 255
     assert not torch.allclose(targets[0], batch.masks.float(), atol=0.5)
     torch.testing.assert_close(images, targets[0], atol=1e-4, rtol=0)
-    assert TracedFrameSampler().draw(data, int(batch.index[0]), np.random.default_rng(0)).warp.any() == np.False_
+    assert TracedFrameSampler().draw(data, int(batch.row[0]), np.random.default_rng(0)).warp.any() == np.False_
 
 
 def test_only_labelled_videos_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +204,20 @@ def test_score_is_loss_and_dice() -> None:
     found, true = logits > 0, batch.masks.numpy() > 0
     dice = 2 * (found & true).sum() / (found.sum() + true.sum())
     assert score["dice"] == (pytest.approx(3 * dice), 3)
+
+
+def test_dice_is_that_of_the_tables() -> None:
+    """4 of 6 and 8 pixels in common; the same as the tables' Dice of the counts."""
+    found, true = torch.zeros(2, 1, 4, 4, dtype=torch.bool), torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    found[0, 0, :2, :3] = True
+    true[0, 0, :, 1:3] = True
+    assert dice(found, true) == pytest.approx(8 / 14)
+    rng = np.random.default_rng(0)
+    pair = [rng.random((2, 3, 5, 4)) < share for share in (0.3, 0.6)]
+    expected = pooled_dice(*(count.ravel() for count in mask_counts(*pair)))
+    assert dice(*map(torch.from_numpy, pair)) == pytest.approx(expected)
+    assert dice(found & ~found, true & ~true) == 1.0
+    assert dice(found & ~found, true) == 0.0
 
 
 def test_one_frame_is_no_batch_for_deeplab() -> None:

@@ -215,7 +215,7 @@ def test_the_clips_are_of_two_videos_that_source_names(data: TrainingData, sourc
     steps = StepData(data, method.streams(), seed=0)
     labelled, unlabelled = (set(data.videos(part).tolist()) for part in ("labelled", "unlabelled"))  # type: ignore[arg-type]
     batches: list[PairBatch] = [steps[step]["pairs"] for step in range(40)]
-    pairs = {pair for batch in batches for pair in zip(batch.index.tolist(), batch.other.tolist(), strict=True)}
+    pairs = {pair for batch in batches for pair in zip(batch.row.tolist(), batch.other.tolist(), strict=True)}
     assert all(one != other for one, other in pairs)
     for side in range(2):
         seen = {pair[side] for pair in pairs}
@@ -232,7 +232,7 @@ def test_no_annotation_of_an_unlabelled_video_is_touched(data: TrainingData, mon
     steps = StepData(data, method.streams(), seed=0)
     seen = set()
     for step in range(6):
-        seen |= set(steps[step]["pairs"].index.tolist())
+        seen |= set(steps[step]["pairs"].row.tolist())
         method(steps[step], step)
     assert asked == set(data.videos("labelled").tolist())
     assert seen - asked

@@ -40,6 +40,16 @@ def test_settings_survive_json(settings: Any) -> None:
     assert hash(json.dumps(to_dict(again))) == hash(json.dumps(to_dict(settings)))
 
 
+def test_a_later_field_leaves_the_settings_of_earlier_runs_as_they_were() -> None:
+    """run.json of a run made before the field, and the name that an experiment gave it, are those of today's default."""
+    labels = to_dict(RegressSettings())["labels"]
+    assert "untraced" not in labels
+    assert from_dict(type(RegressSettings().labels), labels).untraced == "keep"
+    dropping = replace(RegressSettings(), labels=replace(RegressSettings().labels, untraced="drop"))
+    assert to_dict(dropping)["labels"]["untraced"] == "drop"
+    assert to_dict(RegressSettings(), whole=True)["labels"] == {**labels, "untraced": "keep"}
+
+
 @pytest.mark.parametrize("kind", [m for ms in (segmentation.METHODS, regression.METHODS) for m in ms.values()])
 def test_options_survive_text(kind: Any) -> None:
     """As the command line gives them: every value a string."""
