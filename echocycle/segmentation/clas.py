@@ -43,8 +43,8 @@ from echocycle.models.specs import SegmenterSpec
 from echocycle.models.video_segmenter import ClipSegmenter, unit_range
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 from echocycle.segmentation.supervised import SupervisedSegmentation, dice
-from echocycle.settings.convert import require
-from echocycle.settings.stages import LATER, OptimiserSettings, SegmentSettings
+from echocycle.settings.convert import LATER, require
+from echocycle.settings.stages import OptimiserSettings, SegmentSettings
 from echocycle.training.method import Inputs, StepResult, Validation
 
 Grid = Literal["identity", "code"]

@@ -7,9 +7,12 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from echocycle.errors import EchocycleError
-from echocycle.settings.stages import _as_before
 
 T = TypeVar("T")
+
+LATER = {"later": True}
+"""Metadata of a field that came after runs had been made. At its default `to_dict` leaves it out, so that the settings
+of those runs, and the names that experiments make from settings, stay what they were."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -29,6 +32,17 @@ def to_dict(settings: Any, *, whole: bool = False) -> dict[str, Any]:
     """
     values = asdict(settings)
     return values if whole else _as_before(settings, values)
+
+
+def _as_before(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of `settings` without the fields of `LATER` that have their default."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if each.metadata.get("later") and value == each.default:
+            del values[each.name]
+        elif is_dataclass(value):
+            _as_before(value, values[each.name])
+    return values
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:

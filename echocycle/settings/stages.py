@@ -5,21 +5,16 @@ files and the environment are mapped onto them by cyclopts in `cli.py`, which re
 belongs to one method alone stands in that method's file and is reached by `--option.NAME VALUE`.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
-from echocycle.settings.convert import require
+from echocycle.settings.convert import LATER, require
 
 Device = Literal["auto", "cpu", "cuda"]
 
 
 Precision = Literal["32", "bf16", "auto"]
-
-
-LATER = {"later": True}
-"""Metadata of a field that came after runs had been made. At its default `to_dict` leaves it out, so that the settings
-of those runs, and the names that experiments make from settings, stay what they were."""
 
 
 @dataclass(frozen=True)
@@ -273,14 +268,3 @@ class PrepareSettings:
     """A damaged video is left out and reported, or kept up to the damage."""
     assign_splits: tuple[float, float, float] | None = None
     """Shares of train, val and test, such as 0.75 0.125 0.125, drawn from the names where no split is listed."""
-
-
-def _as_before(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """`values` of `settings` without the fields of `LATER` that have their default."""
-    for each in fields(settings):
-        value = getattr(settings, each.name)
-        if each.metadata.get("later") and value == each.default:
-            del values[each.name]
-        elif is_dataclass(value):
-            _as_before(value, values[each.name])
-    return values
