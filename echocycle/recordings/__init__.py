@@ -1,1 +1,1 @@
-"""One recording in: video files and DICOM cines become a `Recording`. The only files that know codecs."""
+"""One ultrasound recording in, of any kind: found, read, judged, cut and, on request, cleaned of who it shows."""

@@ -1,20 +1,20 @@
 """Start of the flow, beside `video.py`: a DICOM cine in, the same `Recording` out.
 
-pydicom finds the frames, its plugins decode them, PyAV decodes the video that some scanners put inside. What is
-kept of the header is what measuring needs: frame rate and pixel spacing. Nothing that names a patient leaves this
-file, so pydicom's warnings, which quote header values, are counted and not repeated.
+The header is read with `dicom_file`, judged with `decline`, its pixel data decoded one frame at a time with `pixels`.
+What is kept of the header is what measuring needs: frame times, pixel size, where the picture lies. Nothing that names
+a patient leaves this file, so pydicom's warnings, which quote header values, are counted and not repeated.
 
-Frame rate, in this order, the first usable one wins:
+Frame rate, in this order, the first usable one wins (FrameTimeVector first where FrameIncrementPointer says so):
     1. FrameTime (milliseconds between frames)
-    2. FrameTimeVector (mean of the intervals)
+    2. FrameTimeVector (the intervals; uneven ones are put onto an even grid)
     3. CineRate (frames per second)
     4. RecommendedDisplayFrameRate (frames per second)
     5. the rate of the video inside, where there is one
+RWaveTimeVector and HeartRate tell of the heart, not of the frames, and are not used.
 """
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,285 +22,270 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from echocycle.errors import EchocycleError
+from echocycle.recordings.budget import FrameStack, check_budget
+from echocycle.recordings.colour import FlowWatch, looks_like_rgb, looks_like_ybr
+from echocycle.recordings.decline import NEEDED, notes_on_kind, refusal, says_colour
+from echocycle.recordings.dicom_file import DamagedDicomError, DicomFile, open_dicom, starts_like_dicom
+from echocycle.recordings.grey import eight_bits
+from echocycle.recordings.header import numbers, value, whole
+from echocycle.recordings.pixels import (
+    FrameDecoder,
+    PixelLayout,
+    encoded_frames,
+    frames_held,
+    matching_layout,
+    palette,
+    pixel_layout,
+    to_luma,
+    to_rgb,
+    video_stream,
+)
+from echocycle.recordings.regions import UNKNOWN_SPACING, pixel_aspect, pixel_spacing, tissue_box
+from echocycle.recordings.timing import HIGHEST_FPS, Timing, intervals_of_vector, timing_of_intervals
 from echocycle.recordings.video import (
-    HIGHEST_FPS,
-    UNKNOWN_SPACING,
     DamagedVideoError,
     Recording,
     check_is_a_file_with_content,
     decode,
     notes_on_frames,
+    put_on_grid,
 )
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+__all__ = ["frame_rate", "is_dicom", "pixel_spacing", "read_dicom"]
+
 SUFFIXES = (".dcm", ".dicom", ".ima")
-CENTIMETRE = 3  # PhysicalUnits code
-TWO_DIMENSIONAL = 1  # RegionSpatialFormat code
-TISSUE = 1  # RegionDataType code
+FRAME_TIME_VECTOR = 0x00181065
+LITTLE_COLOUR = 0.0005
+"""Share of the picture that must turn red or blue for a header's word that there is colour Doppler to be believed."""
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file starts like DICOM, or at least is called so."""
+    """Whether the file starts like DICOM, with or without preamble, or at least is called so."""
     path = Path(path)
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(132)[128:] == b"DICM":
-                return True
-    return path.suffix.lower() in SUFFIXES
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    return path.is_file() and starts_like_dicom(path)
 
 
-def read_dicom(path: Path, *, color: bool = False, damaged: Literal["raise", "cut"] = "raise") -> Recording:
-    """Read all frames of a DICOM cine as grey (luma) or RGB; `damaged` as in `read_video`."""
+def read_dicom(
+    path: Path, *, color: bool = False, damaged: Literal["raise", "cut"] = "raise", even: bool = True
+) -> Recording:
+    """Read all frames of a DICOM cine as grey (luma) or RGB; `damaged` and `even` as in `read_video`.
+
+    Raises:
+        EchocycleError: the file is no two-dimensional grey ultrasound cine, or it is larger than the budget.
+        DamagedVideoError: some of it cannot be decoded.
+    """
     path = Path(path)
     check_is_a_file_with_content(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        dataset = _read_dataset(path)
-        recording = _read_frames(dataset, path, color=color, damaged=damaged)
-        header_fps, fps_notes = frame_rate(dataset)
+        try:
+            file = open_dicom(path)
+            dataset = file.dataset
+            reason = refusal(dataset)
+            if reason:
+                raise EchocycleError(f"{path} {reason}")
+            recording = _read_frames(file, path, color=color, damaged=damaged)
+        except DamagedDicomError as error:
+            raise DamagedVideoError(f"{path}: {error}. Copy it again from its origin.") from None
+        timing = frame_timing(dataset)
         spacing_mm, spacing_notes = pixel_spacing(dataset)
-    notes = list(recording.notes)
-    if math.isnan(recording.fps) or not math.isnan(header_fps):
-        recording = replace(recording, fps=header_fps)
-        notes.extend(fps_notes)
-    notes.extend(spacing_notes)
-    modality = str(dataset.get("Modality") or "missing")
-    if modality != "US":
-        notes.append(f"modality is {modality[:16]}, not US: this may be no ultrasound recording")
+        aspect, aspect_notes = pixel_aspect(dataset, spacing_mm)
+        kind_notes = notes_on_kind(dataset)
+    notes = [*recording.notes]
+    if math.isnan(recording.fps) or not math.isnan(timing.fps):
+        recording = replace(recording, fps=timing.fps)
+        notes += timing.notes
+    notes += spacing_notes + aspect_notes + kind_notes
     if caught:
         notes.append(f"pydicom warned {len(caught)} times about the header or the pixel data")
-    return replace(recording, notes=tuple(notes), spacing_mm=spacing_mm)
+    if aspect == 1 and not aspect_notes:
+        aspect = recording.pixel_aspect  # of the video inside, whose own note stands already
+    read = replace(
+        recording, notes=tuple(notes), spacing_mm=spacing_mm, pixel_aspect=aspect, region=tissue_box(dataset)
+    )
+    return put_on_grid(read, timing) if even else read
 
 
 def frame_rate(dataset: "Dataset") -> tuple[float, list[str]]:
     """Frames per second by the order at the top of this file; NaN and a note when the header is silent."""
+    timing = frame_timing(dataset)
+    return timing.fps, list(timing.notes)
+
+
+def frame_timing(dataset: "Dataset") -> Timing:
+    """Frame rate and evenness by the order at the top of this file."""
+    vector, vector_notes = intervals_of_vector(numbers(dataset, "FrameTimeVector"))
+    spaced = timing_of_intervals(vector) if len(vector) > 1 else Timing(_rate_of(vector), True, None, ())
     stated = {
-        "FrameTime": _rate_of_intervals(_numbers(dataset, "FrameTime")),
-        # its first entry belongs to the first frame, which nothing precedes
-        "FrameTimeVector": _rate_of_intervals(_numbers(dataset, "FrameTimeVector")[1:]),
-        "CineRate": next(iter(_numbers(dataset, "CineRate")), math.nan),
-        "RecommendedDisplayFrameRate": next(iter(_numbers(dataset, "RecommendedDisplayFrameRate")), math.nan),
+        "FrameTime": _rate_of(numbers(dataset, "FrameTime")),
+        "FrameTimeVector": spaced.fps,
+        "CineRate": next(iter(numbers(dataset, "CineRate")), math.nan),
+        "RecommendedDisplayFrameRate": next(iter(numbers(dataset, "RecommendedDisplayFrameRate")), math.nan),
     }
-    usable = {name: fps for name, fps in stated.items() if 0 < fps <= HIGHEST_FPS}
+    if _points_at_the_vector(dataset):
+        stated = {"FrameTimeVector": spaced.fps, **stated}
+    usable = {name: fps for name, fps in stated.items() if 0 < fps < HIGHEST_FPS}
     if not usable:
-        return math.nan, ["frame rate unknown: the DICOM header states no usable one"]
+        return Timing(math.nan, True, None, ("frame rate unknown: the DICOM header states no usable one",))
     chosen, fps = next(iter(usable.items()))
     notes = [
         f"frame rate {fps:.4g} per second is from {chosen}; {name} says {other:.4g}"
         for name, other in usable.items()
         if abs(other - fps) > 0.02 * fps + 0.5  # the rates are whole numbers, so half a frame is rounding
     ]
-    intervals = _numbers(dataset, "FrameTimeVector")[1:]
-    if chosen == "FrameTimeVector" and max(intervals) > 1.1 * min(intervals):
-        notes.append(f"frames are {min(intervals):g} to {max(intervals):g} ms apart; their mean is used")
-    return fps, notes
+    if chosen != "FrameTimeVector":
+        return Timing(fps, True, None, tuple(notes))
+    return Timing(fps, spaced.even, spaced.places, (*notes, *vector_notes, *spaced.notes))
 
 
-def pixel_spacing(dataset: "Dataset") -> tuple[tuple[float, float], list[str]]:
-    """Millimetres per pixel (row, column) of the two-dimensional tissue region, or NaN and a note why not.
-
-    The region's bounds tell whether the calibration still belongs to the picture: software that shrinks a clip
-    often leaves the old region in the header, and volumes would then be wrong by the cube of the scale.
-    """
-    regions = [
-        region
-        for region in dataset.get("SequenceOfUltrasoundRegions") or []
-        if region.get("RegionSpatialFormat") == TWO_DIMENSIONAL and region.get("RegionDataType") == TISSUE
-    ]
-    if not regions:
-        return _spacing_without_regions(dataset)
-    region = max(regions, key=_region_area)
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    left, top, right, bottom = _region_bounds(region)
-    # some makers give the column and row after the last one
-    if not (0 <= left < right <= columns and 0 <= top < bottom <= rows):
-        return UNKNOWN_SPACING, [
-            f"calibration refused: its region (columns {left} to {right}, rows {top} to {bottom}) does not "
-            f"fit the picture of {columns} x {rows} pixels, so the clip was scaled or cut afterwards"
-        ]
-    units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
-    if units != (CENTIMETRE, CENTIMETRE):
-        return UNKNOWN_SPACING, ["calibration refused: the tissue region is not measured in centimetres"]
-    spacing_mm = (
-        10 * abs(float(region.get("PhysicalDeltaY") or math.nan)),
-        10 * abs(float(region.get("PhysicalDeltaX") or math.nan)),
-    )
-    if not all(0 < value < math.inf for value in spacing_mm):
-        return UNKNOWN_SPACING, ["calibration refused: the tissue region states no pixel size"]
-    return spacing_mm, []
-
-
-def _spacing_without_regions(dataset: "Dataset") -> tuple[tuple[float, float], list[str]]:
-    values = _numbers(dataset, "PixelSpacing")
-    if len(values) == 2 and all(0 < value < math.inf for value in values):
-        return (values[0], values[1]), ["pixel spacing is from PixelSpacing; no ultrasound region is calibrated"]
-    return UNKNOWN_SPACING, ["pixel spacing unknown: the header has no calibrated two-dimensional tissue region"]
-
-
-def _region_bounds(region: "Dataset") -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels, all inclusive; -1 when missing."""
-    names = ("MinX0", "MinY0", "MaxX1", "MaxY1")
-    left, top, right, bottom = (int(region.get(f"RegionLocation{name}", -1)) for name in names)
-    return left, top, right, bottom
-
-
-def _region_area(region: "Dataset") -> int:
-    left, top, right, bottom = _region_bounds(region)
-    return (right - left) * (bottom - top)
-
-
-def _read_dataset(path: Path) -> "Dataset":
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-    from pydicom.uid import ImplicitVRLittleEndian
-
+def _points_at_the_vector(dataset: "Dataset") -> bool:
     try:
-        try:
-            dataset = dcmread(path)
-        except InvalidDicomError:  # old files lack the 128 bytes and "DICM" in front
-            dataset = dcmread(path, force=True)
-            if "SOPClassUID" not in dataset or "Rows" not in dataset:
-                raise
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    except InvalidDicomError:
-        raise EchocycleError(f"{path} is not a DICOM file. Export the recording again.") from None
-    except Exception as error:  # a damaged header fails in many ways inside pydicom
-        raise DamagedVideoError(
-            f"{path}: its DICOM header is damaged ({type(error).__name__}). Copy it again from its origin."
-        ) from None
-    return dataset
+        return int(value(dataset, "FrameIncrementPointer") or 0) == FRAME_TIME_VECTOR
+    except (TypeError, ValueError):
+        return False
 
 
-def _read_frames(dataset: "Dataset", path: Path, *, color: bool, damaged: Literal["raise", "cut"]) -> Recording:
-    from pydicom.encaps import generate_frames
+def _rate_of(milliseconds: list[float]) -> float:
+    total = sum(milliseconds)
+    return 1000 * len(milliseconds) / total if total > 0 else math.nan
+
+
+def _read_frames(file: DicomFile, path: Path, *, color: bool, damaged: Literal["raise", "cut"]) -> Recording:
     from pydicom.uid import MPEGTransferSyntaxes
 
-    if "PixelData" not in dataset:
+    dataset = file.dataset
+    if file.start is None:
         raise EchocycleError(
             f"{path} holds no pixel data: it may be a report or a directory file, or it may be cut off. "
             "Give the DICOM file of a cine."
         )
-    listed_frames = int(next(iter(_numbers(dataset, "NumberOfFrames")), 1.0))
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax in MPEGTransferSyntaxes:
-        data = b"".join(generate_frames(dataset.PixelData, number_of_frames=1))
-        return replace(decode(data, path, color=color, damaged=damaged), listed_frames=listed_frames)
-    if listed_frames < 2:
+    listed = whole(dataset, "NumberOfFrames")
+    if dataset.file_meta.get("TransferSyntaxUID") in MPEGTransferSyntaxes:
+        return _read_video_inside(file, path, listed, color=color, damaged=damaged)
+    layout, layout_notes = matching_layout(file, pixel_layout(file, path), listed)
+    check_budget(path, layout.rows, layout.columns, 1)
+    held = frames_held(file, layout)
+    count_notes = _count_notes(listed, held)
+    wanted = held if listed is None or listed < 1 else max(listed, held)
+    if wanted < 2:
         raise EchocycleError(f"{path} is a still image (1 frame); a cine of at least one heartbeat is needed.")
-    frames, notes = _decode_frames(dataset, path, listed_frames, damaged)
-    convert = _to_rgb(dataset) if color else _to_grey(dataset)
-    stacked = np.stack([convert(frame) for frame in frames])
+    # pixels of more than eight bits are kept as they are until all are there, since their range decides
+    channels = 3 if color else 1
+    check_budget(path, layout.rows, layout.columns, held, channels * (1 if layout.allocated == 8 else 3))
+    frames, watch, notes = _decode_frames(file, layout, path, wanted, damaged, color)
+    frames, level_notes = eight_bits(frames, dataset, layout.stored)
+    if layout.photometric == "MONOCHROME1":
+        np.subtract(255, frames, out=frames)
+    _check_flow(dataset, watch, path)
+    if color and frames.ndim == 3:
+        frames = np.repeat(frames[..., None], 3, axis=-1)
+    if says_colour(dataset):
+        notes.append("the header tells of colour Doppler, but the picture shows none")
     return Recording(
-        frames=stacked,
+        frames=frames,
         fps=math.nan,
-        listed_frames=listed_frames,
-        notes=(*notes, *notes_on_frames(stacked)),
+        listed_frames=listed,
+        notes=(*layout_notes, *count_notes, *notes, *level_notes, *notes_on_frames(frames)),
         spacing_mm=UNKNOWN_SPACING,
         source=path,
     )
 
 
-def _decode_frames(
-    dataset: "Dataset", path: Path, listed_frames: int, damaged: Literal["raise", "cut"]
-) -> tuple[list[np.ndarray], list[str]]:
-    """Frames as they are stored, but YBR made RGB, and notes."""
-    from pydicom.pixels import iter_pixels
+def _count_notes(listed: int | None, held: int) -> list[str]:
+    if listed is None or listed < 1:
+        return [f"the header does not say how many frames there are; the file holds {held}"] if held > 1 else []
+    return [f"the header lists {listed} frames, the file holds {held}, which are used"] if held > listed else []
 
-    plugin = _plugin(dataset, path)
-    frames: list[np.ndarray] = []
+
+def _read_video_inside(
+    file: DicomFile, path: Path, listed: int | None, *, color: bool, damaged: Literal["raise", "cut"]
+) -> Recording:
+    watch = FlowWatch()
+    try:
+        data = video_stream(file, path)
+    except ValueError:
+        raise DamagedVideoError(f"{path}: its video is cut off. Copy the file again from its origin.") from None
+    recording = decode(data, path, color=color, damaged=damaged, watch=watch)
+    _check_flow(file.dataset, watch, path)
+    notes = list(recording.notes)
+    if listed is not None and listed != len(recording.frames):
+        notes.append(f"the DICOM header lists {listed} frames, the video holds {len(recording.frames)}, which are used")
+    return replace(recording, listed_frames=listed, notes=tuple(notes))
+
+
+def _check_flow(dataset: "Dataset", watch: FlowWatch, path: Path) -> None:
+    if watch.flows() or (says_colour(dataset) and max(watch.shares()) > LITTLE_COLOUR):
+        raise EchocycleError(f"{path} is a colour Doppler recording. {NEEDED}.")
+
+
+def _decode_frames(
+    file: DicomFile, layout: PixelLayout, path: Path, wanted: int, damaged: Literal["raise", "cut"], color: bool
+) -> tuple[np.ndarray, FlowWatch, list[str]]:
+    """All frames stacked, grey or RGB, still with all their bits, and what was noticed."""
+    decoder, stack, watch = FrameDecoder(layout, path), FrameStack(path), FlowWatch()
+    to_picture: _Pictures | None = None
     reason = "it is missing"
     try:
-        for frame in iter_pixels(dataset, decoding_plugin=plugin, indices=range(listed_frames)):
-            frames.append(frame)
+        for stored in encoded_frames(file, layout):
+            pixels = decoder.decode(stored)
+            if to_picture is None:
+                to_picture = _Pictures(file.dataset, layout, decoder.photometric, pixels, path)
+            if layout.photometric not in ("MONOCHROME1", "MONOCHROME2") and watch.wants(len(stack)):
+                watch.see(to_picture.rgb(pixels))
+            stack.append(to_picture.rgb(pixels) if color else to_picture.grey(pixels))
+    except EchocycleError:
+        raise
     except Exception as error:  # whatever a decoder throws at bad bytes
         reason = type(error).__name__
-    if len(frames) == listed_frames:
-        return frames, []
-    damage = f"frame {len(frames)} of {listed_frames} is damaged ({reason})"
-    if damaged == "raise" or not frames:
+    finally:
+        decoder.close()
+    notes = to_picture.notes if to_picture else []
+    if len(stack) >= wanted:
+        return stack.stacked(), watch, notes
+    damage = f"frame {len(stack)} of {wanted} is damaged ({reason})"
+    if damaged == "raise" or not len(stack):
         raise DamagedVideoError(f"{path}: {damage}. Copy the file again from its origin, or exclude it.")
-    return frames, [f"{damage}; the {len(frames)} frames before it are used"]
+    kept = len(stack)
+    return stack.stacked(), watch, [*notes, f"{damage}; the {kept} frames before it are used"]
 
 
-def _plugin(dataset: "Dataset", path: Path) -> str:
-    """The decoder for the file's transfer syntax: pydicom's own first choice is several times slower."""
-    from pydicom import uid
-    from pydicom.pixels import get_decoder
+class _Pictures:
+    """Decoded pixels -> grey or RGB, by their label or, where the first frame contradicts it, them."""
 
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise EchocycleError(f"{path} does not say how its pixels are encoded. Export the recording again.")
-    if not syntax.is_encapsulated:
-        return ""
-    wanted = {
-        uid.JPEGBaseline8Bit: "pillow",
-        uid.JPEGLossless: "gdcm",
-        uid.JPEGLosslessSV1: "gdcm",
-        uid.JPEGLSLossless: "gdcm",
-        uid.JPEGLSNearLossless: "gdcm",
-    }.get(syntax, "pylibjpeg")
-    try:
-        available = get_decoder(syntax).available_plugins
-    except NotImplementedError:
-        available = ()
-    if not available:
-        raise EchocycleError(
-            f"{path} is encoded as {syntax.name}, for which no decoder is installed. "
-            "Install pillow, pylibjpeg-openjpeg, pylibjpeg-rle and python-gdcm, or export it uncompressed."
-        )
-    return wanted if wanted in available else ""
+    def __init__(
+        self, dataset: "Dataset", layout: PixelLayout, photometric: str, first: np.ndarray, path: Path
+    ) -> None:
+        self.notes: list[str] = []
+        self.photometric = photometric
+        self.lookup: np.ndarray | None = None
+        if photometric == "PALETTE COLOR":
+            try:
+                self.lookup = palette(dataset, layout.stored)
+            except Exception as error:  # an odd palette fails in many ways inside pydicom
+                raise EchocycleError(
+                    f"{path}: its colour palette cannot be used ({type(error).__name__}). Export it again."
+                ) from None
+            luma = to_luma(self.lookup[:, None], "RGB")[:, 0]
+            self.grey_lookup = luma
+        elif layout.samples == 3 and first.dtype == np.uint8:
+            if photometric.startswith("YBR") and looks_like_rgb(first):
+                self.photometric = "RGB"
+                self.notes = [f"colours are labelled {photometric}, but the pixels are RGB"]
+            elif photometric == "RGB" and looks_like_ybr(first):
+                self.photometric = "YBR_FULL"
+                self.notes = ["colours are labelled RGB, but the pixels are YBR"]
 
+    def grey(self, pixels: np.ndarray) -> np.ndarray:
+        if self.lookup is not None:
+            return self.grey_lookup[pixels]
+        return pixels if pixels.ndim == 2 else to_luma(pixels, self.photometric)
 
-def _to_grey(dataset: "Dataset") -> Callable[[np.ndarray], np.ndarray]:
-    """Frame as decoded -> uint8 (height, width), the luma of colour pictures (ITU-R 601, as in JPEG)."""
-    if dataset.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2"):
-        return lambda frame: _eight_bits(frame, dataset)
-    to_rgb = _to_rgb(dataset)
-    weights = np.array([19595, 38470, 7471], np.uint32)  # 0.299, 0.587, 0.114 in 1/65536
-    return lambda frame: ((to_rgb(frame) @ weights + 32768) >> 16).astype(np.uint8)
-
-
-def _to_rgb(dataset: "Dataset") -> Callable[[np.ndarray], np.ndarray]:
-    """Frame as decoded -> uint8 (height, width, 3)."""
-    kind = str(dataset.PhotometricInterpretation)
-    if kind == "PALETTE COLOR":
-        from pydicom.pixels import apply_color_lut
-
-        every_index = np.arange(1 << int(dataset.BitsStored), dtype=np.uint16).reshape(1, -1)
-        colours = apply_color_lut(every_index, dataset)[0]
-        if colours.max() > 255:  # sixteen-bit entries, though some files use only the lower eight bits of them
-            colours = colours >> 8
-        return colours.astype(np.uint8).__getitem__
-    if kind in ("MONOCHROME1", "MONOCHROME2"):
-        return lambda frame: np.repeat(_eight_bits(frame, dataset)[..., None], 3, axis=-1)
-    return lambda frame: _eight_bits(frame, dataset)
-
-
-def _eight_bits(frame: np.ndarray, dataset: "Dataset") -> np.ndarray:
-    """Keep the eight most significant of the stored bits; MONOCHROME1, in which 0 is white, is inverted."""
-    if frame.dtype != np.uint8:
-        stored = int(dataset.BitsStored)
-        lowest = -(1 << (stored - 1)) if dataset.PixelRepresentation else 0
-        shifted = frame.astype(np.int64) - lowest
-        frame = (shifted >> max(stored - 8, 0)).clip(0, 255).astype(np.uint8)
-    return 255 - frame if dataset.PhotometricInterpretation == "MONOCHROME1" else frame
-
-
-def _rate_of_intervals(milliseconds: list[float]) -> float:
-    total = sum(milliseconds)
-    return 1000 * len(milliseconds) / total if total > 0 else math.nan
-
-
-def _numbers(dataset: "Dataset", keyword: str) -> list[float]:
-    """The values of an element as floats; empty when it is missing or holds anything else."""
-    try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return []
-        values = [value] if isinstance(value, (str, int, float)) else list(value)
-        return [float(number) for number in values]
-    except (TypeError, ValueError):
-        return []
+    def rgb(self, pixels: np.ndarray) -> np.ndarray:
+        if self.lookup is not None:
+            return self.lookup[pixels]
+        return pixels if pixels.ndim == 2 else to_rgb(pixels, self.photometric)

@@ -1,37 +1,64 @@
 """Start of the flow: any recording in, one `Recording` out. Chooses between `video.py` and `dicom.py`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from echocycle.errors import EchocycleError
+from echocycle.recordings.colour import FlowWatch
+from echocycle.recordings.decline import NEEDED
 from echocycle.recordings.dicom import is_dicom, read_dicom
+from echocycle.recordings.quality import note_on_repeats
 from echocycle.recordings.video import Recording, check_is_a_file_with_content, read_video
 
-VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".gif", ".3gp")
 SUPPORTED = f"DICOM cines (.dcm, or any name) and video files ({', '.join(VIDEO_SUFFIXES)})"
+STARTS = {
+    0: (b"GIF87a", b"GIF89a", b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"\x30\x26\xb2\x75"),
+    4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),
+}
+"""How video files begin, by the byte at which it stands: GIF, Matroska and WebM, MPEG, ASF; MP4 and MOV."""
 
 
-def read_recording(path: Path, *, color: bool = False, damaged: Literal["raise", "cut"] = "raise") -> Recording:
-    """Read a DICOM cine or a video file, whichever `path` is; see `read_video` and `read_dicom`."""
+def read_recording(
+    path: Path, *, color: bool = False, damaged: Literal["raise", "cut"] = "raise", even: bool = True
+) -> Recording:
+    """Read a DICOM cine or a video file, whichever `path` is; see `read_video` and `read_dicom`.
+
+    Raises:
+        EchocycleError: it is no recording, or none of a grey two-dimensional ultrasound cine, with the reason.
+        DamagedVideoError: some of it cannot be decoded.
+    """
     path = Path(path)
-    check_is_a_file_with_content(path)
+    try:
+        check_is_a_file_with_content(path)
+        recording = _read(path, color, damaged, even)
+    except OSError as error:
+        raise EchocycleError(f"{path} cannot be read ({error.strerror or type(error).__name__}).") from None
+    return replace(recording, notes=(*recording.notes, *note_on_repeats(recording.frames, recording.fps)))
+
+
+def _read(path: Path, color: bool, damaged: Literal["raise", "cut"], even: bool) -> Recording:
     if is_dicom(path):
-        return read_dicom(path, color=color, damaged=damaged)
-    if path.suffix.lower() in VIDEO_SUFFIXES or _starts_like_a_video(path):
-        return read_video(path, color=color, damaged=damaged)
-    raise EchocycleError(f"{path} is not a recording that can be read. Supported are {SUPPORTED}.")
+        return read_dicom(path, color=color, damaged=damaged, even=even)
+    if path.suffix.lower() not in VIDEO_SUFFIXES and not _starts_like_a_video(path):
+        raise EchocycleError(f"{path} is not a recording that can be read. Supported are {SUPPORTED}.")
+    watch = FlowWatch()
+    recording = read_video(path, color=color, damaged=damaged, even=even, watch=watch)
+    if watch.flows():
+        raise EchocycleError(f"{path} is a colour Doppler recording. {NEEDED}.")
+    return recording
 
 
 def may_be_recording(path: Path) -> bool:
     """Whether a file found in a folder is meant to be read: by its name, or by how it begins. Hidden ones are not."""
     if path.name.startswith("."):
         return False
-    return path.suffix.lower() in (".dcm", *VIDEO_SUFFIXES) or is_dicom(path) or _starts_like_a_video(path)
+    return path.suffix.lower() in VIDEO_SUFFIXES or is_dicom(path) or _starts_like_a_video(path)
 
 
 def _starts_like_a_video(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(16)
     is_avi = start[:4] == b"RIFF" and start[8:12] == b"AVI "
-    is_mp4_or_mov = start[4:8] in (b"ftyp", b"moov", b"mdat")
-    return is_avi or is_mp4_or_mov
+    return is_avi or any(start[at:].startswith(kinds) for at, kinds in STARTS.items())

@@ -1,5 +1,7 @@
 """Between `recording.py` and the network: find the ultrasound fan in a picture and cut it out as EchoNet does.
 
+First the picture is seen as it is meant: with square pixels and the probe at the top (`recordings/orientation.py`).
+
 A scanner's picture holds more than the fan: names, rulers, an electrocardiogram, logos. They stand still, or move
 in thin lines, while speckle moves everywhere in the fan. So the fan is the largest region that changes over time;
 two straight edges and an arc are fitted to its outline, and all that lies outside them turns black.
@@ -9,27 +11,36 @@ picture. Coordinates are (column, row), in pixels, integers at pixel centres. An
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from echocycle.recordings.budget import samples
+from echocycle.recordings.orientation import TURNS, View, without_surroundings
+from echocycle.recordings.overlays import trace_strip
+from echocycle.recordings.quality import activity
+from echocycle.recordings.regions import Box
+from echocycle.recordings.streams import UPRIGHT
 from echocycle.recordings.video import Recording
 
 ECHONET_SIZE = 112
 ECHONET_APEX = (61.3, 4.7)  # column, row
 ECHONET_DEPTH = 103.9  # radius of the far arc, so the fan ends at row 108
 
-FRAMES_LOOKED_AT = 33
 ACTIVITY_LEVELS = (0.5, 1.0, 2.0, 4.0)  # grey levels of change; the best fit wins
 SMALLEST_REGION = 0.05  # of the picture
+WIDEST_USUAL = 100.0  # degrees between the edges of a cardiac fan, seldom more
+MOST_ASLANT = 15.0  # degrees by which its edges differ, seldom more
 NARROWEST_EDGE, WIDEST_EDGE = 12.0, 65.0  # degrees from vertical
 DEEPEST_START = 0.4  # of the far arc: a cardiac probe is small, so what begins deeper is no fan
 TRUSTED = 0.4  # confidence from which on the fan is cut out
+SURE = 0.8  # confidence from which on a fan that lies another way is believed
+CLEARLY = 0.15  # by how much it must be better than the fan as it lies
 
 
 @dataclass(frozen=True)
 class Sector:
-    """The fan in the source picture."""
+    """The fan in the picture as seen with square pixels and upright; for most recordings that is as it is stored."""
 
     mask: np.ndarray
     """bool (height, width): True inside the fan; all True when none was found."""
@@ -60,7 +71,7 @@ class CutRecording:
     """uint8 grey (time, size, size), black outside the fan."""
     fps: float
     affine: np.ndarray
-    """float64 (2, 3): source (column, row) = affine @ (column, row, 1) of the cut."""
+    """float64 (2, 3): stored (column, row) = affine @ (column, row, 1) of the cut, also where it was turned."""
     spacing_mm: tuple[float, float]
     """Millimetres per pixel of the cut, (row, column); NaN when unknown."""
     sector: Sector | None
@@ -69,39 +80,122 @@ class CutRecording:
 
 
 def find_sector(frames: np.ndarray) -> Sector:
-    """Find the fan in uint8 grey `frames` (time, height, width); confidence 0 and a full mask if there is none."""
-    activity = _activity(frames)
-    regions = [_moving_region(activity > level) for level in ACTIVITY_LEVELS]
-    candidates = [sector for region in regions if (sector := _sector_of(region, loosest=regions[0])) is not None]
-    if not candidates:
-        return _whole_picture(frames.shape[1:])
-    return max(candidates, key=lambda sector: sector.confidence)
+    """Find the fan in uint8 grey `frames` (time, height, width); confidence 0 and a full mask if there is none.
+
+    The probe is taken to be at the top, and pixels to be square.
+    """
+    return _sector_in(activity(frames))
 
 
 def cut_sector(recording: Recording, size: int = ECHONET_SIZE, sector: Sector | None = None) -> CutRecording:
-    """Cut the fan out as a grey square of `size` pixels. A picture of that size already is returned unchanged."""
+    """Cut the fan out as a grey square of `size` pixels.
+
+    A picture of that size already, with square pixels, is at most turned. Others are made square, turned so that
+    the probe is at the top where that is sure, and cut; `affine` leads back to the stored pixels. A `sector` that is
+    given is taken as it is, in a picture that is not turned.
+    """
     frames = to_grey(recording.frames)
-    if frames.shape[1:] == (size, size):
-        unchanged = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-        return CutRecording(frames, recording.fps, unchanged, recording.spacing_mm, sector=None, notes=recording.notes)
+    if frames.shape[1:] == (size, size) and recording.pixel_aspect == 1:
+        _, view, more = _look(frames, View((size, size)), None)
+        return CutRecording(
+            frames=np.ascontiguousarray(np.stack([view.turn.apply(frame) for frame in frames])),
+            fps=recording.fps,
+            affine=view.affine(),
+            spacing_mm=view.spacing(recording.spacing_mm),
+            sector=None,
+            notes=(*recording.notes, *more),
+        )
     notes = list(recording.notes)
-    sector = sector or find_sector(frames)
-    if sector.confidence < TRUSTED:
+    view = View((frames.shape[1], frames.shape[2]), recording.pixel_aspect)
+    if sector is None:
+        sector, view, more = locate_sector(recording)
+        notes += more
+    mask = view.stored_mask(sector.mask)
+    if sector.confidence < TRUSTED and recording.region is not None:
+        notes.append("no ultrasound fan was found; the region that the header names is used, with whatever is in it")
+        mask = without_surroundings(np.ones((1, *mask.shape), np.uint8), recording.region)[0].astype(bool)
+        sector = replace(_whole_picture(view.square), box=_box(view.squared(mask[None])[0]))
+    elif sector.confidence < TRUSTED:
         notes.append("no ultrasound fan was found; the whole picture is used, with whatever is written in it")
-        sector = _whole_picture(frames.shape[1:])
+        sector = _whole_picture(view.square)
+        mask[:] = True
     elif not sector.has_edges:
         notes.append("the fan's straight edges could not be fitted; the outline of what moves is used")
     scale, left, top = _placement(sector, size)
-    affine = np.array([[scale, 0, left], [0, scale, top]])
-    row_mm, column_mm = recording.spacing_mm
+    affine = view.affine() @ np.array([[scale, 0, left], [0, scale, top], [0, 0, 1]])
+    row_mm, column_mm = view.spacing(recording.spacing_mm)
     return CutRecording(
-        frames=_resample(np.where(sector.mask, frames, 0), scale, left, top, size),
+        frames=_resample(frames, mask, affine, view, size),
         fps=recording.fps,
         affine=affine,
         spacing_mm=(row_mm * scale, column_mm * scale),
         sector=sector,
         notes=tuple(notes),
     )
+
+
+def locate_sector(recording: Recording) -> tuple[Sector, View, list[str]]:
+    """The fan of a recording, without strips that are drawn over; how the picture is seen; notes."""
+    frames = to_grey(recording.frames)
+    sector, view, notes = _look(
+        frames, View((frames.shape[1], frames.shape[2]), recording.pixel_aspect), recording.region
+    )
+    sector, more = _without_trace(sector, view, frames)
+    return sector, view, notes + more
+
+
+def _look(frames: np.ndarray, view: View, region: Box | None) -> tuple[Sector, View, list[str]]:
+    """The fan, and how the picture must be turned for it to stand upright."""
+    few = samples(frames)
+    moving = activity(view.squared(without_surroundings(few, region)))
+    sector = _sector_in(moving)
+    if region is not None and sector.confidence < TRUSTED:
+        moving = activity(view.squared(few))  # the header's region may be wrong in a way that could not be seen
+        sector = _sector_in(moving)
+    if _uprightness(sector) > SURE:
+        return sector, view, []
+    others = {side: _sector_in(np.ascontiguousarray(turn.apply(moving))) for side, turn in TURNS.items()}
+    side = max(others, key=lambda name: _uprightness(others[name]))
+    if TURNS[side] == UPRIGHT or _uprightness(others[side]) < _uprightness(sector) + CLEARLY:
+        return sector, view, []
+    if _uprightness(others[side]) < SURE:
+        return sector, view, [f"the probe may be {side} of the picture; it is left as it is"]
+    done = "flipped upside down; left and right stay" if side == "at the bottom" else "turned by a quarter"
+    return others[side], replace(view, turn=TURNS[side]), [f"the probe is {side} of the picture, which was {done}"]
+
+
+def _without_trace(sector: Sector, view: View, frames: np.ndarray) -> tuple[Sector, list[str]]:
+    """The sector without the far end that an electrocardiogram is drawn over."""
+    if not sector.has_edges or sector.confidence < TRUSTED:
+        return sector, []
+    few = np.stack([view.turn.apply(frame) for frame in view.squared(samples(frames))])
+    strip = trace_strip(few, sector.mask)
+    if strip is None:
+        return sector, []
+    mask = sector.mask.copy()
+    end = len(mask) if sector.box[3] - strip[1] < 0.1 * (sector.box[3] - sector.box[1]) else strip[1]
+    mask[strip[0] : end] = False
+    share = 1 - mask.sum() / sector.mask.sum()
+    note = f"a trace is drawn across the fan; the strip with it, {100 * share:.0f} % of the fan, was blackened"
+    return replace(sector, mask=mask), [note]
+
+
+def _uprightness(sector: Sector) -> float:
+    """How well a fan is fitted, less if it opens too wide, as an inverted fan does, or aslant, as a lying one does."""
+    if not sector.has_edges:
+        return 0.0
+    too_wide = max(0.0, sector.left_angle + sector.right_angle - WIDEST_USUAL) / 60
+    aslant = max(0.0, abs(sector.left_angle - sector.right_angle) - MOST_ASLANT) / 45
+    return sector.confidence * max(0.0, 1 - too_wide - aslant)
+
+
+def _sector_in(moving: np.ndarray) -> Sector:
+    """The fan in a picture of how much each pixel changes, float32 (height, width)."""
+    regions = [_moving_region(moving > level) for level in ACTIVITY_LEVELS]
+    candidates = [sector for region in regions if (sector := _sector_of(region, loosest=regions[0])) is not None]
+    if not candidates:
+        return _whole_picture(moving.shape)
+    return max(candidates, key=lambda sector: sector.confidence)
 
 
 def to_grey(frames: np.ndarray) -> np.ndarray:
@@ -126,35 +220,24 @@ def _placement(sector: Sector, size: int) -> tuple[float, float, float]:
     return scale, (left + right - 1) / 2 - scale * middle, (top + bottom - 1) / 2 - scale * middle
 
 
-def _resample(frames: np.ndarray, scale: float, left: float, top: float, size: int) -> np.ndarray:
-    """Cut a square at source position (left, top), shrinking by area averages; zero where it leaves the picture."""
+def _resample(frames: np.ndarray, mask: np.ndarray, affine: np.ndarray, view: View, size: int) -> np.ndarray:
+    """Cut a square out of stored frames and turn it, shrinking by area averages; zero outside mask and picture."""
     from PIL import Image
 
-    edges = np.array([left, top, left, top]) - scale / 2 + 0.5  # pixel borders, no longer centres
-    edges[2:] += scale * size
+    corners = affine @ np.array([[-0.5, size - 0.5], [-0.5, size - 0.5], [1, 1]]) + 0.5  # pixel borders, not centres
+    edges = np.concatenate([corners.min(axis=1), corners.max(axis=1)])
     height, width = frames.shape[1:]
     before_x, before_y = (max(0, math.ceil(-edge)) for edge in edges[:2])
     after_x, after_y = max(0, math.ceil(edges[2] - width)), max(0, math.ceil(edges[3] - height))
-    padded = np.pad(frames, ((0, 0), (before_y, after_y), (before_x, after_x)))
-    shift = np.array([before_x, before_y] * 2)
-    method = Image.Resampling.BOX if scale > 1 else Image.Resampling.BILINEAR
-    cut = [Image.fromarray(frame).resize((size, size), method, box=tuple(edges + shift)) for frame in padded]
-    return np.stack([np.asarray(frame) for frame in cut])
-
-
-def _activity(frames: np.ndarray) -> np.ndarray:
-    """How much each pixel changes, grey levels, float32 (height, width).
-
-    It is the standard deviation over time, but no more than three times the change from frame to frame that one frame
-    in five exceeds: speckle changes in most frames, a pixel on the way of a running trace or a clock in few.
-    """
-    chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES_LOOKED_AT).round().astype(int))
-    if len(chosen) < 2:
-        return np.zeros(frames.shape[1:], np.float32)
-    change = np.abs(np.diff(frames[chosen].astype(np.int16), axis=0))
-    rank = int(0.8 * (len(change) - 1))
-    usual_change = np.partition(change, rank, axis=0)[rank]
-    return np.minimum(frames[chosen].std(axis=0, dtype=np.float32), 3 * usual_change)
+    border = ((before_y, after_y), (before_x, after_x))
+    box = tuple(edges + np.array([before_x, before_y] * 2))
+    smallest = min(edges[2] - edges[0], edges[3] - edges[1]) / size
+    method = Image.Resampling.BOX if smallest > 1 else Image.Resampling.BILINEAR
+    cut = np.empty((len(frames), size, size), np.uint8)
+    for index, frame in enumerate(frames):
+        padded = np.pad(np.where(mask, frame, 0), border)
+        cut[index] = view.turn.apply(np.asarray(Image.fromarray(padded).resize((size, size), method, box=box)))
+    return cut
 
 
 def _moving_region(moving: np.ndarray) -> np.ndarray:

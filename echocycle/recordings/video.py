@@ -10,7 +10,7 @@ PyAV is imported where it is used, so that this module needs nothing but numpy t
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -20,12 +20,14 @@ import numpy as np
 
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing
-
-UNKNOWN_SPACING = (math.nan, math.nan)
-HIGHEST_FPS = 1000.0  # no ultrasound scanner is faster; a larger number is a broken header
+from echocycle.recordings.budget import LARGEST_PICTURE, FrameStack, check_budget
+from echocycle.recordings.colour import FlowWatch
+from echocycle.recordings.regions import UNKNOWN_SPACING, Box, checked_aspect
+from echocycle.recordings.streams import UPRIGHT, Turn, choose_stream, frames_promised, seconds_of, turn_of
+from echocycle.recordings.timing import HIGHEST_FPS, Timing, compared, timing_of_stamps
 
 # FFmpeg also opens play lists, which name other files or hosts; only containers that hold video are allowed.
-CONTAINERS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,asf,h264,hevc,mpegvideo"
+CONTAINERS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,asf,gif,h264,hevc,mpegvideo"
 
 
 class DamagedVideoError(EchocycleError):
@@ -47,13 +49,35 @@ class Recording:
     spacing_mm: tuple[float, float]
     """Millimetres per pixel, (row, column); NaN when unknown."""
     source: Path
+    pixel_aspect: float = 1.0
+    """Width of a pixel over its height. `cut_sector` makes the picture square; `frames` are as stored."""
+    region: Box | None = None
+    """Left, top, right, bottom of the ultrasound picture by the header, the last two exclusive; None when unknown."""
+    stored_frames: np.ndarray | None = None
+    """int (time): which stored frame each frame is, where they were put onto an even grid; None: all, in order."""
 
 
-def read_video(path: Path, *, color: bool = False, damaged: Literal["raise", "cut"] = "raise") -> Recording:
-    """Read all frames of an AVI, MP4 or MOV file as grey (luma) or RGB.
+def read_video(
+    path: Path,
+    *,
+    color: bool = False,
+    damaged: Literal["raise", "cut"] = "raise",
+    even: bool = False,
+    watch: FlowWatch | None = None,
+) -> Recording:
+    """Read all frames of an AVI, MP4, MOV, MKV, WebM, MPEG or GIF file as grey (luma) or RGB.
 
     A frame that cannot be decoded raises `DamagedVideoError` with its index; `damaged="cut"` keeps the frames
     before it and adds a note. Fewer frames than the header lists is a note: headers are often wrong by a few.
+
+    Args:
+        even: put frames that are not evenly spaced in time onto an even grid. Frame numbers that somebody listed
+            for the file no longer hold then; `Recording.stored_frames` has the old ones.
+        watch: is shown some frames in colour.
+
+    Raises:
+        EchocycleError: no video, or larger than the budget.
+        DamagedVideoError: some of it cannot be decoded.
     """
     path = Path(path)
     check_is_a_file_with_content(path)
@@ -63,11 +87,17 @@ def read_video(path: Path, *, color: bool = False, damaged: Literal["raise", "cu
         if hasattr(_pyav(), "STANDS_IN"):
             return _read_phantom(path, color)
         file.seek(0)
-        return decode(file, path, color=color, damaged=damaged)
+        return decode(file, path, color=color, damaged=damaged, even=even, watch=watch)
 
 
 def decode(
-    data: bytes | BinaryIO, source: Path, *, color: bool = False, damaged: Literal["raise", "cut"] = "raise"
+    data: bytes | BinaryIO,
+    source: Path,
+    *,
+    color: bool = False,
+    damaged: Literal["raise", "cut"] = "raise",
+    even: bool = False,
+    watch: FlowWatch | None = None,
 ) -> Recording:
     """Decode a video that is in memory or in an open file; `source` is its name in messages."""
     av = _pyav()
@@ -81,37 +111,92 @@ def decode(
     with container:
         if not container.streams.video:
             raise EchocycleError(f"{source} holds no video stream.")
-        stream = container.streams.video[0]
+        try:
+            stream, notes = choose_stream(container)
+        except av.FFmpegError as error:
+            raise DamagedVideoError(f"{source} cannot be read through ({_reason(error)}). Copy it again.") from None
+        if stream.codec_context is None:
+            raise EchocycleError(f"{source} is encoded in a way that cannot be decoded here. Export it as MP4 (H.264).")
         stream.thread_type = "NONE"  # frame threads would report a damaged frame late, at another frame
-        stream.codec_context.options = {"err_detect": "explode"}
-        frames: list[np.ndarray] = []
-        notes: list[str] = []
-        for item in _frames_then_damage(container, stream, color):
-            if isinstance(item, np.ndarray):
-                frames.append(item)
-                continue
-            damage = f"frame {len(frames)} is damaged ({item})"
-            if damaged == "raise" or not frames:
-                raise DamagedVideoError(f"{source}: {damage}. Copy the file again from its origin, or exclude it.")
-            notes.append(f"{damage}; the {len(frames)} frames before it are used")
+        stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(LARGEST_PICTURE)}
+        promised = frames_promised(container, stream)
+        check_budget(Path(source), stream.height or 0, stream.width or 0, promised, 3 if color else 1)
+        frames = FrameStack(Path(source))
+        seconds: list[float] = []
+        damage, turn = "", UPRIGHT
+        for item in _frames_then_damage(container, stream):
+            if isinstance(item, str):
+                damage = f"frame {len(frames)} is damaged ({item})"
+                break
+            if not seconds:
+                turn, turn_notes = turn_of(item)
+                notes += turn_notes
+            if watch is not None and watch.wants(len(seconds)) and not item.format.name.startswith("gray"):
+                watch.see(item.to_ndarray(format="rgb24"))
+            # Converted by FFmpeg, which knows the colour range: a raw luma plane of H.264 runs from 16 to 235 only.
+            if not frames.append(turn.apply(item.to_ndarray(format="rgb24" if color else "gray"))):
+                raise DamagedVideoError(f"{source}: its frames differ in size. Export the recording as one clip.")
+            seconds.append(seconds_of(item))
         listed_frames = stream.frames or None
-        fps, fps_notes = checked_fps(stream.average_rate)
-    if not frames:
+        timing, fps_notes = _timing(stream, seconds)
+        aspect, aspect_notes = _aspect(stream, turn)
+    if damage and (damaged == "raise" or not len(frames)):
+        raise DamagedVideoError(f"{source}: {damage}. Copy the file again from its origin, or exclude it.")
+    if not len(frames):
         raise EchocycleError(f"{source} is a video without frames.")
-    if any(frame.shape != frames[0].shape for frame in frames):
-        raise DamagedVideoError(f"{source}: its frames differ in size. Export the recording as one clip.")
-    if listed_frames is not None and listed_frames > len(frames) and not notes:
+    if damage:
+        notes.append(f"{damage}; the {len(frames)} frames before it are used")
+    elif listed_frames is not None and listed_frames > len(frames):
         notes.append(f"the header lists {listed_frames} frames, {len(frames)} could be read")
-    stacked = np.stack(frames)
-    notes.extend(notes_on_frames(stacked))
-    return Recording(
+    elif listed_frames is not None and listed_frames < len(frames):
+        notes.append(f"the header lists {listed_frames} frames, the file holds {len(frames)}, which are used")
+    stacked = frames.stacked()
+    recording = Recording(
         frames=stacked,
-        fps=fps,
+        fps=timing.fps,
         listed_frames=listed_frames,
-        notes=(*notes, *fps_notes),
+        notes=(*notes, *notes_on_frames(stacked), *fps_notes, *aspect_notes),
         spacing_mm=UNKNOWN_SPACING,
         source=Path(source),
+        pixel_aspect=aspect,
     )
+    return put_on_grid(recording, timing) if even else recording
+
+
+def put_on_grid(recording: Recording, timing: Timing) -> Recording:
+    """The recording with its frames on the even grid of `timing`, if that has one that suits it."""
+    places = timing.places
+    if places is None:
+        return recording
+    count = len(recording.frames)
+    if places[-1] != count - 1:
+        note = f"there are times for {places[-1] + 1} frames and {count} frames; they are used as they are"
+        return replace(recording, notes=(*recording.notes, note))
+    height, width = recording.frames.shape[1:3]
+    check_budget(recording.source, height, width, len(places), recording.frames[0, 0, 0].nbytes)
+    return replace(recording, frames=recording.frames[places], stored_frames=places)
+
+
+def _timing(stream: Any, seconds: list[float]) -> tuple[Timing, tuple[str, ...]]:
+    """Frame rate and evenness: the header's rate where time stamps agree with it or are missing, else theirs."""
+    stated, notes = checked_fps(stream.average_rate)
+    timing = timing_of_stamps(np.array(seconds))
+    if math.isnan(timing.fps):
+        return Timing(stated, True, None, ()), notes
+    if not timing.even:
+        return timing, timing.notes
+    differs = compared(float(stream.average_rate or math.nan), "the header", timing.fps)
+    if differs or math.isnan(stated):
+        return timing, (*differs,)
+    return replace(timing, fps=stated), ()
+
+
+def _aspect(stream: Any, turn: Turn) -> tuple[float, list[str]]:
+    """Width over height of a pixel as shown."""
+    stated = float(stream.sample_aspect_ratio or 0)
+    if stated <= 0:
+        return 1.0, []
+    return checked_aspect(1 / stated if turn.transposed else stated)
 
 
 def _read_phantom(path: Path, color: bool) -> Recording:
@@ -155,7 +240,7 @@ def frames_that_stand_out(frames: np.ndarray, times: float = 1.5) -> list[int]:
 def checked_fps(rate: float | Fraction | None) -> tuple[float, tuple[str, ...]]:
     """Frames per second as a float with no note, or NaN with a note if the rate is missing or absurd."""
     fps = math.nan if rate is None else float(rate)
-    if 0 < fps <= HIGHEST_FPS:
+    if 0 < fps < HIGHEST_FPS:
         return fps, ()
     stated = "does not say" if math.isnan(fps) else f"says {fps:g} frames per second instead of"
     return math.nan, (f"frame rate unknown: the header {stated} how many frames make a second",)
@@ -250,11 +335,9 @@ def _check_frames(frames: np.ndarray) -> None:
         )
 
 
-def _frames_then_damage(container: Any, stream: Any, color: bool) -> Iterator[np.ndarray | str]:
-    """The frames as arrays and, if decoding fails, last of all a string that says why."""
+def _frames_then_damage(container: Any, stream: Any) -> Iterator[Any]:
+    """The decoded frames and, if decoding fails, last of all a string that says why."""
     av = _pyav()
-    # Converted by FFmpeg, which knows the colour range: a raw luma plane of H.264 runs from 16 to 235 only.
-    layout = "rgb24" if color else "gray"
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt:
@@ -264,8 +347,8 @@ def _frames_then_damage(container: Any, stream: Any, color: bool) -> Iterator[np
                 if frame.is_corrupt:
                     yield "the decoder marks it as corrupt"
                     return
-                yield frame.to_ndarray(format=layout)
-    except av.FFmpegError as error:
+                yield frame
+    except (av.FFmpegError, MemoryError) as error:
         yield _reason(error)
 
 
