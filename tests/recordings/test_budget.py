@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, cine, encode, jpeg, save, smooth
 from pydicom import dcmread, uid
-from recording_files import beating_fan, cine, encode, jpeg, save, smooth
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings import budget, dicom_file, pixels
@@ -29,7 +29,7 @@ def peak_mb(code: str, path: Path) -> float:
 
 
 REFUSED = """
-from echocycle.data.recording import read_recording
+from echocycle.recordings.recording import read_recording
 from echocycle.errors import EchocycleError
 try:
     read_recording(path)
@@ -57,7 +57,7 @@ def sparse(path: Path, rows: int, columns: int, frames: int) -> Path:
 def test_the_largest_recording_stays_below_2_gb(tmp_path: Path) -> None:
     path = sparse(tmp_path / "large.dcm", 480, 640, budget.LARGEST_RECORDING // (480 * 640))
     code = (
-        "from echocycle.data.recording import read_recording\nfrom echocycle.data.sector import cut_sector\n"
+        "from echocycle.recordings.recording import read_recording\nfrom echocycle.recordings.sector import cut_sector\n"
         "from echocycle.recordings.quality import unanswerable\nrecording = read_recording(path)\n"
         "assert recording.frames.nbytes > 700 << 20\ncut_sector(recording)\nunanswerable(recording.frames)"
     )
@@ -150,7 +150,7 @@ def test_a_large_private_element_stays_in_the_file(tmp_path: Path) -> None:
     dataset = cine(beating_fan(8))
     dataset.private_block(0x0019, "RAW", create=True).add_new(1, "OB", bytes(64 << 20))
     path = save(dataset, tmp_path / "clip.dcm")
-    code = "from echocycle.data.recording import read_recording\nassert len(read_recording(path).frames) == 8"
+    code = "from echocycle.recordings.recording import read_recording\nassert len(read_recording(path).frames) == 8"
     small = peak_mb(code, save(cine(beating_fan(8)), tmp_path / "small.dcm"))
     assert peak_mb(code, path) < small + 20
     assert len(dcmread(path).private_block(0x0019, "RAW")[1].value) == 64 << 20

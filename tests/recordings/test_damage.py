@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, cine, encode, jpeg, region, save, smooth
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,7 +16,6 @@ from pydicom import Dataset, uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from recording_files import beating_fan, cine, encode, jpeg, region, save, smooth
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings.decline import notes_on_kind, refusal, says_colour

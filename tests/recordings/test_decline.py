@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, cine, encode, region, rgb_of, save
 from pydicom import uid
-from recording_files import beating_fan, cine, encode, region, rgb_of, save
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings.recording import read_recording

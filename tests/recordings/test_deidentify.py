@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, blurred, cine, encode, region, rgb_of, save
 from PIL import Image, ImageDraw
 from pydicom import dcmread, uid
 from pydicom.datadict import dictionary_VR, keyword_dict
-from recording_files import beating_fan, blurred, cine, encode, region, rgb_of, save
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings.deidentify import deidentify

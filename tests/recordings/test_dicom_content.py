@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, uid
-from recording_files import (
+from helpers.recording_files import (
     UNMARKED,
     beating_fan,
     cine,
@@ -19,6 +18,7 @@ from recording_files import (
     without_preamble,
     ycbcr,
 )
+from pydicom import Dataset, uid
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings.dicom import frame_rate

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recording_files import cine, encode, jpeg, rgb_of, save, smooth, subsampled, ycbcr
 from PIL import Image
 from pydicom import Dataset, uid
-from recording_files import cine, encode, jpeg, rgb_of, save, smooth, subsampled, ycbcr
 
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.video import DamagedVideoError

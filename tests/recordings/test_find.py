@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, cine, save, without_preamble
 from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from recording_files import beating_fan, cine, save, without_preamble
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings import find

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, blurred, cine, region, save
 from PIL import Image, ImageDraw
-from recording_files import beating_fan, blurred, cine, region, save
 
 from echocycle.recordings.dicom import read_dicom
 from echocycle.recordings.orientation import APEX_DOWN, APEX_LEFT, APEX_RIGHT, View

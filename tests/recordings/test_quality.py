@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recording_files import beating_fan, rgb_of
+from helpers.recording_files import beating_fan, rgb_of
 
 from echocycle.recordings.quality import note_on_repeats, repeated_frames, unanswerable
 from echocycle.recordings.recording import read_recording

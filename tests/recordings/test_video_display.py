@@ -8,8 +8,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from helpers.recording_files import beating_fan, blurred, cine, encode, region, rgb_of, save, smooth
 from PIL import Image
-from recording_files import beating_fan, blurred, cine, encode, region, rgb_of, save, smooth
 
 from echocycle.recordings.recording import may_be_recording, read_recording
 from echocycle.recordings.sector import cut_sector
