@@ -52,7 +52,8 @@ def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: 
         Finding: something is wrong with the data (level error).
     """
     from echocycle.datasets.findings import finding_line
-    from echocycle.datasets.prepare import decode_findings, open_source
+    from echocycle.datasets.open import open_source
+    from echocycle.datasets.prepare import decode_findings
 
     source = open_source(Path(path), settings)
     report = dict(source.report)

@@ -31,7 +31,7 @@ def read_csv(
     raw = read_text(path)
     header = re.split(rb"[\r\n]", raw, maxsplit=1)[0].decode("utf-8-sig")
     separator = max(",;\t", key=header.count)
-    columns = [plain_finding(name) for name in _header_names(path, header, separator)]
+    columns = [plain(name) for name in _header_names(path, header, separator)]
     _check_columns(path, columns, required, single)
     options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_filter": False}
     if types is not None:
@@ -89,7 +89,7 @@ def _header_names(path: Path, header: str, separator: str) -> list[str]:
         raise EchocycleError(f"{path}, line 1: not a readable header ({error}).") from None
 
 
-def plain_finding(name: str) -> str:
+def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 

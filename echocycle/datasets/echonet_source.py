@@ -1,19 +1,44 @@
 """A folder in EchoNet-Dynamic's layout as a `Source`."""
 
+import hashlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echocycle.data.store import SIZE
+from echocycle.datasets.echonet import authors_order, read_echonet
+from echocycle.datasets.echonet_report import render_report, report_dict
 from echocycle.datasets.echonet_tracings import traced_pair
 from echocycle.datasets.findings import plain_finding
 from echocycle.datasets.records import EchonetSettings, Record
-from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, number_or_none
+from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, Source, number_or_none
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
 from echocycle.settings.stages import PrepareSettings
+
+
+def echonet_source(root: Path, settings: PrepareSettings) -> Source:
+    """A folder in EchoNet-Dynamic's layout as a source."""
+    folder = read_echonet(root, echonet_settings(settings))
+    listing = hashlib.sha256()
+    for r in folder.records:
+        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
+        for tracing in r.tracings:
+            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
+    return Source(
+        root=folder.root,
+        release=folder.release,
+        records=folder.records,
+        names=tuple(record.name for record in folder.records),
+        decode=decode_echonet,
+        digest=listing.hexdigest(),
+        ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
+        report={**report_dict(folder), "findings": [plain_finding(finding) for finding in folder.findings]},
+        page=render_report(folder),
+    )
 
 
 def echonet_settings(settings: PrepareSettings) -> EchonetSettings:

@@ -18,42 +18,13 @@ import numpy as np
 
 from echocycle.data.mask_set import MaskWriter
 from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
-from echocycle.datasets.echonet import authors_order, read_echonet
-from echocycle.datasets.echonet_report import render_report, report_dict
-from echocycle.datasets.echonet_source import decode_echonet, echonet_settings
-from echocycle.datasets.findings import merge_findings, plain_finding
+from echocycle.datasets.findings import merge_findings
+from echocycle.datasets.open import open_source
 from echocycle.datasets.source import TRACE_BYTES, Decoded, Source
 from echocycle.errors import EchocycleError
 from echocycle.files import empty_unless_begun, read_json, write_json, write_text
 from echocycle.settings.stages import PrepareSettings
 from echocycle.workers import in_order
-
-
-def open_source(root: Path, settings: PrepareSettings) -> Source:
-    """What a folder holds: the layout of CAMUS is recognised, any other must be that of EchoNet-Dynamic."""
-    from echocycle.datasets.camus import is_camus
-
-    if is_camus(root):
-        from echocycle.datasets.camus_source import camus_source
-
-        return camus_source(root, settings)
-    folder = read_echonet(root, echonet_settings(settings))
-    listing = hashlib.sha256()
-    for r in folder.records:
-        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
-        for tracing in r.tracings:
-            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
-    return Source(
-        root=folder.root,
-        release=folder.release,
-        records=folder.records,
-        names=tuple(record.name for record in folder.records),
-        decode=decode_echonet,
-        digest=listing.hexdigest(),
-        ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
-        report={**report_dict(folder), "findings": [plain_finding(finding) for finding in folder.findings]},
-        page=render_report(folder),
-    )
 
 
 def prepare_store(

@@ -16,7 +16,8 @@ from echocycle.data.store import COLUMNS, SIZE, Store
 from echocycle.datasets import prepare
 from echocycle.datasets.echonet import read_echonet
 from echocycle.datasets.findings import finding_line, merge_findings
-from echocycle.datasets.prepare import decode_findings, open_source, prepare_store
+from echocycle.datasets.open import open_source
+from echocycle.datasets.prepare import decode_findings, prepare_store
 from echocycle.datasets.tracing import trace_mask
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
