@@ -51,21 +51,22 @@ def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: 
     Raises:
         Finding: something is wrong with the data (level error).
     """
-    from echocycle.datasets.findings import finding_line
+    from echocycle.datasets.check import decode_findings
+    from echocycle.datasets.findings import finding_text, plain_finding
     from echocycle.datasets.open import open_source
-    from echocycle.datasets.prepare import decode_findings
 
     source = open_source(Path(path), settings)
-    report = dict(source.report)
+    found = list(source.findings)
+    report = {**source.report, "findings": [plain_finding(finding) for finding in found]}
     console.print(source.page)
-    found = list(report["findings"])
     if decode:
         with track("Reading videos") as progress:
-            report["decoding"] = decode_findings(source, settings, progress=progress)
-        for finding in report["decoding"]:
-            console.print(finding_line(finding))
-        found += report["decoding"]
-    errors = sum(finding["level"] == "error" for finding in found)
+            decoding = decode_findings(source, settings, progress=progress)
+        for finding in decoding:
+            console.print(finding_text(finding))
+        report["decoding"] = [plain_finding(finding) for finding in decoding]
+        found += decoding
+    errors = sum(finding.level == "error" for finding in found)
     if errors:
         raise Finding(f"{path}: {errors} kinds of errors were found; see above. `prepare` leaves these rows out.")
     return report
@@ -73,7 +74,7 @@ def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: 
 
 def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:
     """Read every video of a folder once and write the frame store."""
-    from echocycle.datasets.findings import finding_line
+    from echocycle.datasets.findings import finding_of, finding_text
     from echocycle.datasets.prepare import prepare_store
 
     with track("Reading videos") as progress:
@@ -81,7 +82,7 @@ def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings
     findings = read_json(made.path / "report.json")["findings"]
     for finding in findings:
         if finding["level"] != "note":
-            console.print(finding_line(finding))
+            console.print(finding_text(finding_of(finding)))
     console.print(f"{len(made)} videos, {made.meta['frames']} frames in {store}.")
     return made
 

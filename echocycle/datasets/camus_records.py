@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from echocycle.datasets.findings import Finding, Level
+from echocycle.datasets.findings import Finding
 from echocycle.datasets.records import Split
 from echocycle.errors import EchocycleError
 
@@ -105,25 +105,6 @@ class CamusFolder:
     view: View
     records: tuple[CamusRecord, ...]
     findings: tuple[Finding, ...]
-
-
-class FindingList:
-    """Collects findings; those of one kind become one, whose message ends with the first case."""
-
-    def __init__(self) -> None:
-        self._all: dict[tuple[Level, str], tuple[str, list[str]]] = {}
-
-    def add(self, level: Level, kind: str, name: str, message: str, case: str = "") -> None:
-        """`name` is empty for what concerns the folder itself."""
-        text = f"{message} First: {case}." if case else message
-        names = self._all.setdefault((level, kind), (text, []))[1]
-        if name and name not in names:
-            names.append(name)
-
-    def sorted(self) -> tuple[Finding, ...]:
-        order = {"error": 0, "warning": 1, "note": 2}
-        found = (Finding(level, kind, tuple(names), text) for (level, kind), (text, names) in self._all.items())
-        return tuple(sorted(found, key=lambda finding: (order[finding.level], finding.kind)))
 
 
 # ------------------------------------------------------------------------------------------------- the reader

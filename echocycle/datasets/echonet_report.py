@@ -25,17 +25,6 @@ def report_dict(folder: EchonetFolder) -> dict[str, Any]:
             split: _split_summary([record for record in folder.records if record.split == split])
             for split in get_args(Split)
         },
-        "findings": [
-            {
-                "level": finding.level,
-                "kind": finding.kind,
-                "count": len(finding.names),
-                "names": list(finding.names),
-                "message": finding.message,
-                "lines": list(finding.lines),
-            }
-            for finding in folder.findings
-        ],
     }
 
 

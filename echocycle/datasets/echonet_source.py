@@ -12,9 +12,18 @@ from echocycle.data.store import SIZE
 from echocycle.datasets.echonet import authors_order, read_echonet
 from echocycle.datasets.echonet_report import render_report, report_dict
 from echocycle.datasets.echonet_tracings import traced_pair
-from echocycle.datasets.findings import plain_finding
+from echocycle.datasets.findings import Finding, Level
 from echocycle.datasets.records import EchonetSettings, Record
-from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, Source, number_or_none
+from echocycle.datasets.source import (
+    IDENTITY,
+    TRACE_BYTES,
+    Decoded,
+    Row,
+    Source,
+    affine_text,
+    annotation_of,
+    number_or_none,
+)
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
 from echocycle.settings.stages import PrepareSettings
@@ -36,7 +45,8 @@ def echonet_source(root: Path, settings: PrepareSettings) -> Source:
         decode=decode_echonet,
         digest=listing.hexdigest(),
         ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
-        report={**report_dict(folder), "findings": [plain_finding(finding) for finding in folder.findings]},
+        report=report_dict(folder),
+        findings=folder.findings,
         page=render_report(folder),
     )
 
@@ -53,10 +63,10 @@ def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
     from echocycle.recordings.video import read_video
 
     record, settings = job
-    findings: list[dict[str, Any]] = []
+    findings: list[Finding] = []
 
-    def note(level: str, kind: str, message: str) -> None:
-        findings.append({"level": level, "kind": kind, "names": [record.name], "message": message})
+    def note(level: Level, kind: str, message: str) -> None:
+        findings.append(Finding(level, kind, (record.name,), message))
 
     try:
         recording = read_video(
@@ -64,7 +74,7 @@ def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
         )
     except EchocycleError as error:
         note("error", "video-unreadable", f"{error} The video is left out.")
-        return Decoded(None, {"name": record.name}, b"", tuple(findings))
+        return Decoded(record.name, None, None, b"", tuple(findings))
     for text in recording.notes:
         note("note", "video-note", text)
     frames, affine, spacing = recording.frames, IDENTITY, recording.spacing_mm
@@ -76,36 +86,36 @@ def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
     pair = traced_pair(record, len(frames), height, width, echonet_settings(settings))
     if pair is not None:
         masks = _in_store_pixels(pair.masks, affine)
-        findings += [plain_finding(finding) for finding in pair.notes]
+        findings += pair.notes
         if masks.any(axis=(1, 2)).all():
             ed_frame, es_frame = pair.ed_frame, pair.es_frame
             traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
         else:
             note("error", "empty-mask", "A tracing encloses no pixel of the stored frame; it is not used.")
     has_ef, traced = not math.isnan(record.ef), ed_frame >= 0
-    row = {
-        "name": record.name,
-        "file": record.path.name,
-        "patient": record.patient,
-        "split": record.split,
-        "annotation": {(1, 1): "traced", (1, 0): "ef", (0, 1): "tracing", (0, 0): "none"}[has_ef, traced],
-        "fps": number_or_none(record.fps if not math.isnan(record.fps) else recording.fps),
-        "frames": len(frames),
-        "listed_frames": record.listed_frames,
-        "ef": number_or_none(record.ef),
-        "edv_ml": number_or_none(record.edv_ml),
-        "esv_ml": number_or_none(record.esv_ml),
-        "ed_frame": ed_frame,
-        "es_frame": es_frame,
-        "affine": " ".join(f"{value:.9g}" for value in affine),
-        "spacing_row_mm": number_or_none(spacing[0]),
-        "spacing_column_mm": number_or_none(spacing[1]),
-        "sha256": sha256(record.path),
-    }
-    return Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
+    row = Row(
+        name=record.name,
+        file=record.path.name,
+        patient=record.patient,
+        split=record.split,
+        annotation=annotation_of(has_ef, traced),
+        fps=number_or_none(record.fps if not math.isnan(record.fps) else recording.fps),
+        frames=len(frames),
+        listed_frames=record.listed_frames,
+        ef=number_or_none(record.ef),
+        edv_ml=number_or_none(record.edv_ml),
+        esv_ml=number_or_none(record.esv_ml),
+        ed_frame=ed_frame,
+        es_frame=es_frame,
+        affine=affine_text(affine),
+        spacing_row_mm=number_or_none(spacing[0]),
+        spacing_column_mm=number_or_none(spacing[1]),
+        sha256=sha256(record.path),
+    )
+    return Decoded(record.name, np.ascontiguousarray(frames), row, traces, tuple(findings))
 
 
-def _cut(recording: Any, settings: PrepareSettings, note: Callable[[str, str, str], None]) -> Any:
+def _cut(recording: Any, settings: PrepareSettings, note: Callable[[Level, str, str], None]) -> Any:
     """Frames of another size: the sector is found, cut and resized."""
     from echocycle.recordings.sector import cut_sector
 
