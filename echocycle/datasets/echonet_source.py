@@ -54,13 +54,19 @@ def echonet_source(root: Path, settings: PrepareSettings) -> Source:
 def echonet_settings(settings: PrepareSettings) -> EchonetSettings:
     """The reader's part of the settings."""
     return EchonetSettings(
-        settings.multi_trace, settings.round_vertices, settings.ed_es_naming, assign_splits=settings.assign_splits
+        settings.multi_trace,
+        settings.round_vertices,
+        settings.ed_es_naming,
+        assign_splits=settings.assign_splits,
+        split_seed=settings.split_seed or 0,
+        split_by=settings.split_by or "balance",
+        ef_unit=settings.ef_unit,
     )
 
 
 def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
     """Read, cut and measure one video. A damaged one is reported and left out."""
-    from echocycle.recordings.video import read_video
+    from echocycle.recordings.recording import read_recording
 
     record, settings = job
     findings: list[Finding] = []
@@ -69,7 +75,7 @@ def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
         findings.append(Finding(level, kind, (record.name,), message))
 
     try:
-        recording = read_video(
+        recording = read_recording(
             record.path, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
         )
     except EchocycleError as error:

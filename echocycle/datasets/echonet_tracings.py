@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocycle.datasets.csv_table import read_csv
-from echocycle.datasets.echonet_listing import without_suffix
 from echocycle.datasets.findings import Finding, FindingList
+from echocycle.datasets.listing import without_suffix
+from echocycle.datasets.lookup import nfc
 from echocycle.datasets.records import (
     DEFAULT_SETTINGS,
     FILE_LIST,
@@ -105,7 +106,7 @@ def read_chords(path: Path | None, listed_names: Collection[str], findings: Find
     table = _tracing_table(path)
     written = pd.Series(table["filename"].fillna("").to_numpy(dtype=object))
     codes, written_names = pd.factorize(written)
-    stripped, suffixes = without_suffix(pd.Series(written_names, dtype=str).str.strip())
+    stripped, suffixes = without_suffix(pd.Series(written_names, dtype=str).map(nfc).str.strip())
     name_codes, names = pd.factorize(stripped.to_numpy(dtype=object))
     video = name_codes[codes]
 

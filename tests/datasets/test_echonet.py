@@ -191,8 +191,13 @@ def test_missing_split_is_refused_or_drawn_from_the_name(tmp_path):
     folder = read_echonet(root, settings)
     split = {record.name: record.split for record in folder.records}
     counts = [list(split.values()).count(name) for name in ("train", "val", "test")]
-    assert counts == pytest.approx([300, 50, 50], abs=30)
+    assert counts == [300, 50, 50]
     assert kinds(folder)["splits-assigned"].level == "note"
+
+    settings = replace(settings, split_by="name")
+    split = {record.name: record.split for record in read_echonet(root, settings).records}
+    counts = [list(split.values()).count(name) for name in ("train", "val", "test")]
+    assert counts == pytest.approx([300, 50, 50], abs=30)
 
     more = own_list(
         tmp_path / "b",
