@@ -16,6 +16,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from echocycle.datasets.duplicates import find_identical_files
 from echocycle.datasets.echonet_tracings import Chords, check_tracings, read_chords
 from echocycle.datasets.findings import FindingList, short
 from echocycle.datasets.listing import check_rows, parse_listing, refuse_missing_splits
@@ -80,6 +81,7 @@ def read_echonet(root: Path, settings: EchonetSettings = DEFAULT_SETTINGS) -> Ec
     records = tuple(fill_splits(list(_records(listing, paths, chords.by_video())), without_split, settings, findings))
     release = _release(names_have_suffix, chords, complete)
     _check_records(records, release, findings, has_tracings=tracing_list is not None)
+    find_identical_files([r.name for r in records], [r.path for r in records], [r.split for r in records], findings)
     return EchonetFolder(root, release, records, findings.sorted())
 
 
@@ -150,6 +152,20 @@ def _entry(folder: Path, name: str) -> Path | None:
         return folder / name
     alike = sorted(path for path in folder.iterdir() if path.name.casefold() == name.casefold())
     return alike[0] if alike else None
+
+
+def is_echonet(root: Path) -> bool:
+    """Whether a folder holds both FileList.csv and Videos/."""
+    if not root.is_dir():
+        return False
+    videos = _entry(root, VIDEOS)
+    return _entry(root, FILE_LIST) is not None and videos is not None and videos.is_dir()
+
+
+def where_echonet_is(root: Path) -> Path | None:
+    """The folder in EchoNet-Dynamic's layout above or one level below this one."""
+    around = [root.resolve().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
+    return next((path for path in around if os.access(path, os.R_OK | os.X_OK) and is_echonet(path)), None)
 
 
 def _elsewhere(root: Path) -> str:
@@ -249,8 +265,8 @@ def _video_paths(
 
 
 def _check_records(records: Sequence[Record], release: Release, findings: FindingList, has_tracings: bool) -> None:
-    _check_labels(records, findings)
-    _check_patients(records, findings)
+    check_labels(records, findings)
+    check_patients(records, findings)
     _check_sizes(records, findings)
     if has_tracings:
         untraced = [record.name for record in records if not record.tracings]
@@ -274,7 +290,7 @@ def _check_records(records: Sequence[Record], release: Release, findings: Findin
             )
 
 
-def _check_labels(records: Sequence[Record], findings: FindingList) -> None:
+def check_labels(records: Sequence[Record], findings: FindingList) -> None:
     findings.add(
         "note",
         "unlabelled",
@@ -294,7 +310,7 @@ def _check_labels(records: Sequence[Record], findings: FindingList) -> None:
     )
 
 
-def _check_patients(records: Sequence[Record], findings: FindingList) -> None:
+def check_patients(records: Sequence[Record], findings: FindingList) -> None:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for record in records:
         splits[record.patient].add(record.split)

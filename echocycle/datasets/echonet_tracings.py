@@ -192,6 +192,7 @@ def check_tracings(chords: Chords, listing: pd.DataFrame, findings: FindingList)
     irregular = groups[rows[groups] != ROWS_PER_TRACE]
 
     _check_contours(chords, regular, irregular, findings)
+    _check_upright(chords, groups, findings)
     _check_bounds(chords, groups, listed, findings)
     _check_frame_numbers(chords, groups, listed, findings)
     _check_pairs(chords, groups, _areas(chords, regular, irregular), findings)
@@ -238,6 +239,20 @@ def _check_contours(
         f"In {len(no_axis)} traced frames the first chord is not by far the longest; it is left out of the "
         "contour all the same, as the long axis. Look at these masks.",
     )
+
+
+def _check_upright(chords: Chords, groups: NDArray[np.intp], findings: FindingList) -> None:
+    """Long axes that mostly lie across the picture: in apical views they point down."""
+    axis = chords.chords[chords.start[groups]]
+    flat = np.abs(axis[:, 2] - axis[:, 0]) > np.abs(axis[:, 3] - axis[:, 1])
+    if len(groups) and flat.mean() > 0.5:
+        findings.add(
+            "warning",
+            "tracing-lies-across",
+            _names_of(chords, groups[flat]),
+            f"In {int(flat.sum())} of {len(groups)} traced frames the long axis runs from side to side, where it "
+            "should run from top to bottom. Are x and y exchanged?",
+        )
 
 
 def _stacked(chords: Chords, regular: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from echocycle.datasets.camus import is_camus
 from echocycle.datasets.camus_source import camus_source
 from echocycle.datasets.echonet_source import echonet_source
 from echocycle.datasets.source import Source
+from echocycle.datasets.videos import is_videos, videos_source
 from echocycle.settings.stages import PrepareSettings
 
 
@@ -25,6 +26,7 @@ class Layout:
 
 DATASETS: dict[str, Layout] = {
     "camus": Layout("CAMUS", is_camus, camus_source),
+    "videos": Layout("a folder of recordings", is_videos, videos_source),
     # last: its reader is the one that says which folder to give where nothing is recognised
     "echonet": Layout("EchoNet-Dynamic", lambda _: True, echonet_source),
 }
