@@ -81,7 +81,7 @@ def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings
         made = prepare_store(Path(path), Path(store), settings, progress=progress)
     findings = read_json(made.path / "report.json")["findings"]
     for finding in findings:
-        if finding["level"] != "note":
+        if finding["level"] != "note" or finding["kind"] == "splits-assigned":
             console.print(finding_text(finding_of(finding)))
     console.print(f"{len(made)} videos, {made.meta['frames']} frames in {store}.")
     return made

@@ -43,7 +43,7 @@ def _masks(path: Path, dataset: "Dataset", wanted: Wanted) -> list[Traced]:
     found: dict[Any, Traced] = {}
     for values, groups in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         label = labels[_segment(groups, shared)]
-        mask = np.asarray(values * 2 > highest) if highest > 1 else np.asarray(values > 0)
+        mask = np.asarray(values > highest / 2)
         if label not in ours or not mask.any():
             continue
         frame, phase = _source_frame(groups), phase_of(label)
