@@ -18,8 +18,11 @@ original release, so every length needs `spacing_mm`, always (row, column): the 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
+
+import numpy as np
 
 from echocycle.datasets.camus_images import read_header
 from echocycle.datasets.camus_info import read_info, read_text
@@ -34,6 +37,7 @@ from echocycle.datasets.camus_records import (
     View,
 )
 from echocycle.datasets.findings import FindingList
+from echocycle.datasets.labels import check_ef
 from echocycle.datasets.records import Split
 from echocycle.errors import EchocycleError
 
@@ -92,6 +96,8 @@ def read_camus(root: Path, settings: CamusSettings = DEFAULT_SETTINGS) -> CamusF
         first = findings.sorted()[0]
         raise EchocycleError(f"{root} has no usable {settings.view} picture. {first.message}")
     _check_splits(records, splits, [folder for folder, _ in groups], findings)
+    ef = check_ef([r.patient for r in records], np.array([r.ef for r in records]), settings.ef_unit, findings)
+    records = [replace(record, ef=value) for record, value in zip(records, ef.tolist(), strict=True)]
     first_files = [next(iter(record.files.values())) for record in records]
     release: Release = "nifti" if any(".nii" in path.name for path in first_files) else "original"
     return CamusFolder(root, release, settings.view, tuple(records), findings.sorted())
@@ -309,10 +315,19 @@ def _check_files(files: Mapping[FileKind, Path], name: str, findings: FindingLis
                 "The picture of ED or ES is missing; the other one is kept.",
                 f"{name} has no {phase}",
             )
-        elif f"{phase}_gt" not in files:
-            findings.add_one(
-                "note", "mask-missing", name, "Pictures of ED or ES have no mask by experts.", f"{name}, {phase}"
-            )
+    without = [phase for phase in get_args(Phase) if phase in files and f"{phase}_gt" not in files]
+    if len(without) == 1 and "ED" in files and "ES" in files:
+        findings.add_one(
+            "warning",
+            "one-mask-missing",
+            name,
+            "Of ED and ES one has no mask by experts (file `_gt`), so these patients count as untraced. Copy the file.",
+            f"{name} has no {without[0]}_gt",
+        )
+    elif without:
+        findings.add_one(
+            "note", "mask-missing", name, "Pictures of ED or ES have no mask by experts.", f"{name}, {without[0]}"
+        )
     if "sequence" not in files:
         findings.add_one(
             "note", "sequence-missing", name, "There is no half sequence, so EF cannot be told from video."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from echocycle.datasets.findings import Finding
-from echocycle.datasets.records import Split
+from echocycle.datasets.records import EfUnit, Split
 from echocycle.errors import EchocycleError
 
 View = Literal["4CH", "2CH"]
@@ -45,6 +45,8 @@ class CamusSettings:
     """`squeeze`: both sides to `size`, as the paper does. `pad-to-square`: black is added first, shapes stay true."""
     size: int = 112
     """Height and width in pixels that the networks take."""
+    ef_unit: EfUnit | None = None
+    """Unit of the listed EF; without it percent is expected and shares are refused."""
 
     def __post_init__(self) -> None:
         for name, kind in (("view", View), ("resize", Resize)):

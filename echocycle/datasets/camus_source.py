@@ -16,7 +16,7 @@ import numpy as np
 from echocycle.data.store import SIZE
 from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, to_network_size
-from echocycle.datasets.camus_records import CamusFolder, CamusRecord
+from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
 from echocycle.datasets.findings import Finding, finding_text
 from echocycle.datasets.source import Decoded, Row, Source, affine_text, annotation_of, number_or_none
 from echocycle.errors import EchocycleError
@@ -30,7 +30,7 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
     """A CAMUS folder of either release (four-chamber view) as a source."""
     if settings.color:
         raise EchocycleError(f"{root} is CAMUS, whose pictures are grey; leave `color` out.")
-    folder = read_camus(root)
+    folder = read_camus(root, CamusSettings(ef_unit=settings.ef_unit))
     names = tuple(_name(record) for record in folder.records)
     listing = hashlib.sha256()
     for r in folder.records:
