@@ -18,7 +18,7 @@ from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, to_network_size
 from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
 from echocycle.datasets.findings import Finding, finding_text
-from echocycle.datasets.source import Decoded, Row, Source, affine_text, annotation_of, number_or_none
+from echocycle.datasets.source import Decoded, Listed, Row, Source, affine_text, annotation_of, number_or_none
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
 from echocycle.settings.stages import PrepareSettings
@@ -48,6 +48,7 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
         ranks={name: rank for rank, name in enumerate(training)},
         report=report,
         findings=folder.findings,
+        listed=tuple(map(_listed, folder.records)),
         page=_page(report, folder.findings),
     )
 
@@ -111,6 +112,11 @@ def _pictures(record: CamusRecord) -> Any:
     resized_stills = [to_network_size(s.frame, None, s.spacing_mm, SIZE) for s in stills.values()]
     frames = np.stack([still.image for still in resized_stills])
     return frames, masks, resized_stills[0].spacing_mm, record.fps, notes, stills["ED"].frame.shape
+
+
+def _listed(record: CamusRecord) -> Listed:
+    traced = {"ED", "ED_gt", "ES", "ES_gt"} <= record.files.keys()
+    return Listed(_name(record), _split(record), not math.isnan(record.ef), traced, record.listed_frames)
 
 
 def _name(record: CamusRecord) -> str:

@@ -1,6 +1,7 @@
 """A folder in EchoNet-Dynamic's layout as a `Source`."""
 
 import hashlib
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from echocycle.datasets.decode import decode_video, reader_settings
 from echocycle.datasets.echonet import authors_order, read_echonet
 from echocycle.datasets.echonet_report import render_report, report_dict
 from echocycle.datasets.records import EchonetFolder, Record
-from echocycle.datasets.source import Source
+from echocycle.datasets.source import Listed, Source
 from echocycle.settings.stages import PrepareSettings
 
 
@@ -29,6 +30,9 @@ def source_of(folder: EchonetFolder) -> Source:
         ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
         report=report_dict(folder),
         findings=folder.findings,
+        listed=tuple(
+            Listed(r.name, r.split, not math.isnan(r.ef), r.is_traced, r.listed_frames) for r in folder.records
+        ),
         page=render_report(folder),
     )
 

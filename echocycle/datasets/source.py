@@ -57,6 +57,18 @@ class Decoded:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What a list says of one video, whatever the layout."""
+
+    name: str
+    split: str
+    has_ef: bool
+    is_traced: bool
+    frames: int
+    """0 where not listed."""
+
+
+@dataclass(frozen=True)
 class Source:
     """A folder that can become a store: what is listed in it, and how one of its videos is decoded."""
 
@@ -75,6 +87,8 @@ class Source:
     """The data report as plain values for JSON, without the findings."""
     findings: tuple[Finding, ...]
     """What was wrong with the listing."""
+    listed: tuple[Listed, ...]
+    """One for each record."""
     page: Any
     """Report and findings for a terminal: something that rich can print."""
 
