@@ -21,6 +21,9 @@ Side = Literal["top", "bottom", "left", "right"]
 LABELS = {0: "background", 1: "LV cavity", 2: "myocardium", 3: "left atrium"}
 
 
+MOST_PIXELS = 1 << 29  # a broken header may promise terabytes
+
+
 BLACK = 2  # grey levels; outside the sector there is nothing but black
 
 
@@ -137,6 +140,8 @@ def _is_nifti(path: Path) -> bool:
 def _read_nifti(path: Path) -> _Raw:
     """By nibabel, which refuses a file that is cut off; SimpleITK fills it up with black without a word."""
     image = _load_nifti(path)
+    if math.prod(image.shape) > MOST_PIXELS:
+        raise _unreadable(path, ValueError(f"its header promises {_size(image.shape)} pixels"))
     try:
         if path.suffix.lower() == ".gz":
             with gzip.open(path) as file:  # to the end: only then is the check sum compared

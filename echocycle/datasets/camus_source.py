@@ -59,8 +59,9 @@ def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
     name = _name(record)
     try:
         frames, masks, spacing, fps, notes, shape = _pictures(record)
-    except EchocycleError as error:
-        finding = Finding("error", "picture-unreadable", (name,), f"{error} The patient is left out.")
+    except Exception as error:  # one bad file never ends a batch
+        words = str(error) if isinstance(error, EchocycleError) else f"{name} fails in an unexpected way ({error!r})."
+        finding = Finding("error", "picture-unreadable", (name,), f"{words} The patient is left out.")
         return Decoded(name, None, None, b"", (finding,))
     findings = [replace(note, names=(name,)) for note in notes]
     traced = masks is not None and bool(masks.any(axis=(1, 2)).all())

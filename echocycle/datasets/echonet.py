@@ -10,12 +10,14 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 
+from echocycle.datasets.contours.tracings import corner_names
 from echocycle.datasets.duplicates import find_identical_files
 from echocycle.datasets.echonet_tracings import Chords, check_tracings, read_chords
 from echocycle.datasets.findings import FindingList, short
@@ -75,10 +77,15 @@ def read_echonet(root: Path, settings: EchonetSettings = DEFAULT_SETTINGS) -> Ec
     listing = check_rows(listing, file_list, findings, draws=settings.assign_splits is not None)
     paths = _video_paths(on_disk, lookup, listing, listed_names, findings)
     listing = listing[listing["name"].isin(paths.keys())]
-    chords = read_chords(tracing_list, listed_names, findings)
+    corners = corner_names(tracing_list) if tracing_list else None
+    chords = Chords.empty() if corners is not None else read_chords(tracing_list, listed_names, findings)
     check_tracings(chords, listing, findings)
     without_split = set(listing.loc[listing["split"] == "", "name"])
-    records = tuple(fill_splits(list(_records(listing, paths, chords.by_video())), without_split, settings, findings))
+    found = list(_records(listing, paths, chords.by_video()))
+    if corners is not None and tracing_list:
+        traced = (("", tracing_list),)
+        found = [replace(r, contours=traced) if r.name.casefold() in corners else r for r in found]
+    records = tuple(fill_splits(found, without_split, settings, findings))
     release = _release(names_have_suffix, chords, complete)
     _check_records(records, release, findings, has_tracings=tracing_list is not None)
     find_identical_files([r.name for r in records], [r.path for r in records], [r.split for r in records], findings)
@@ -269,7 +276,7 @@ def _check_records(records: Sequence[Record], release: Release, findings: Findin
     check_patients(records, findings)
     _check_sizes(records, findings)
     if has_tracings:
-        untraced = [record.name for record in records if not record.tracings]
+        untraced = [record.name for record in records if not record.tracings and not record.contours]
         known = sum(name in UNTRACED_NAMES for name in untraced)
         findings.add(
             "note",

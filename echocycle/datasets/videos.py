@@ -9,7 +9,7 @@ What the columns may be called stands in `columns.py`. Paths are relative to the
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,15 +22,16 @@ from echocycle.datasets.echonet import check_labels, check_patients, is_echonet,
 from echocycle.datasets.echonet_source import source_of
 from echocycle.datasets.echonet_tracings import check_tracings, read_chords
 from echocycle.datasets.findings import FindingList, short
+from echocycle.datasets.folders import distinct_names, walk_recordings
 from echocycle.datasets.listing import check_rows, parse_listing
-from echocycle.datasets.lookup import Lookup, is_recording, nfc, without_suffix
+from echocycle.datasets.lookup import Lookup, nfc, without_suffix
 from echocycle.datasets.records import FILE_LIST, TRACINGS, EchonetFolder, EchonetSettings, Record, Tracing
 from echocycle.datasets.source import Source
 from echocycle.datasets.splits import fill_splits
 from echocycle.errors import EchocycleError
 from echocycle.settings.stages import PrepareSettings
 
-LISTS = ("videos.csv", "videos.tsv", "videos.txt", FILE_LIST)
+LISTS = ("videos.csv", "videos.tsv", FILE_LIST)
 """What the list may be called, in any capitals."""
 
 OTHER_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
@@ -55,11 +56,11 @@ def read_videos(root: Path, settings: EchonetSettings) -> EchonetFolder:
     table = find_list(root)
     listing = _listing(table, settings, findings) if table else None
     contour_files = _contour_files(root, table, listing, findings)
-    used = {path for files in contour_files.values() for _, path in files}
-    on_disk = [path for path in walk_recordings(root) if path.resolve() not in {p.resolve() for p in used}]
+    used = {path.resolve() for files in contour_files.values() for _, path in files}
+    on_disk = [path for path in walk_recordings(root) if path.resolve() not in used]
     if not on_disk:
         raise EchocycleError(f"{root} holds no recording. Put DICOM cines or video files there.")
-    names = _distinct_names(root, on_disk)
+    names = distinct_names(root, on_disk)
     paths: dict[int, Path] = {}
     if listing is not None and table is not None:
         paths = _find_files(table, listing, Lookup(root, on_disk), findings)
@@ -89,34 +90,6 @@ def read_videos(root: Path, settings: EchonetSettings) -> EchonetFolder:
 
 
 # ------------------------------------------------------------------------------------------------- what is there
-
-
-def walk_recordings(folder: Path) -> Iterator[Path]:
-    """Recordings below a folder, by name; hidden files and folders are passed over, links to folders not followed."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk_recordings(path)
-        elif entry.is_file() and is_recording(path) and not is_other_dicom(path):
-            yield path
-
-
-def is_other_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM object that is no picture: a directory, a report, a segmentation, a presentation."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    if path.suffix.lower() not in ("", ".dcm", ".dicom") and path.name.upper() != "DICOMDIR":
-        return False
-    try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
-    except (InvalidDicomError, OSError):
-        return False
-    except Exception:  # a damaged header: reading the recording will say so
-        return False
-    return path.name.upper() == "DICOMDIR" or header.get("Modality") in ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE")
 
 
 def find_list(root: Path) -> Path | None:
@@ -236,13 +209,6 @@ def _contour_files(
     return found
 
 
-def store_name(root: Path, path: Path) -> str:
-    """A recording's name in the store: its path without suffix, folders joined by `-`."""
-    parts = path.relative_to(root).parts
-    text = "-".join((*parts[:-1], without_suffix(parts[-1])))
-    return nfc(os.fsencode(text).decode("utf-8", "backslashreplace"))
-
-
 # ---------------------------------------------------------------------------------------------------- the records
 
 
@@ -288,23 +254,6 @@ def _records(
             es_frame=whole("es_frame", -1),
             contours=contour_files.get(line, ()),
         )
-
-
-def _distinct_names(root: Path, paths: Sequence[Path]) -> dict[Path, str]:
-    """Names in the store; where two would be alike, suffix and number are added."""
-    plain = {path: store_name(root, path) for path in paths}
-    count = Counter(plain.values())
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path, name in plain.items():
-        if count[name] > 1:
-            name += path.suffix.lower() or "-file"
-        number, base = 2, name
-        while name in taken:
-            name, number = f"{base}-{number}", number + 1
-        names[path] = name
-        taken.add(name)
-    return names
 
 
 def _with_chords(root: Path, records: list[Record], findings: FindingList) -> list[Record]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echocycle.datasets.contours.read import contour_pair
 from echocycle.datasets.echonet import UNTRACED_NAMES, authors_order, read_echonet
 from echocycle.datasets.echonet_report import render_report, report_dict
 from echocycle.datasets.echonet_tracings import traced_pair
@@ -635,3 +636,27 @@ def test_findings_are_sorted_by_level_and_show_lines(tmp_path):
         ("note", "untraced"),
     ]
     assert finding_text(folder.findings[0]).endswith("[bad (line 5)]")
+
+
+# ------------------------------------------------------------------------------------- the pediatric relative
+
+
+def test_folds_and_corners_of_the_pediatric_release(tmp_path):
+    """Splits are ten folds, tracings are corners (X, Y, Frame), and `Height` is the child's."""
+    names = [f"CR{number:02}" for number in range(10)]
+    rows = "".join(f"{name}.avi,{50 + number},M,7,24.1,120.5,{number}\n" for number, name in enumerate(names))
+    root = own_list(tmp_path / "a", f"FileName,EF,Sex,Age,Weight,Height,Split\n{rows}", names)
+    corners = "".join(
+        f"CR00.avi,{x},{y},{frame}\n"
+        for frame, w in ((3, 20), (9, 12))
+        for x, y in ((40, 30), (40 + w, 60), (40 - w, 60))
+    )
+    (root / "VolumeTracings.csv").write_text(f"FileName,X,Y,Frame\n{corners}")
+    folder = read_echonet(root)
+    assert [record.split for record in folder.records] == ["train"] * 8 + ["val", "test"]
+    assert kinds(folder)["folds-as-splits"].level == "note"
+    assert folder.records[0].height == 0
+    assert [record.is_traced for record in folder.records] == [True] + [False] * 9
+    pair = contour_pair(folder.records[0], 20, 112, 112)
+    assert (pair.ed_frame, pair.es_frame) == (3, 9)
+    assert pair.ed_mask.sum() == pytest.approx(20 * 30, rel=0.1)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.fan import fan
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from echocycle.datasets.contours.read import contour_pair, read_contours
@@ -429,3 +431,74 @@ def test_exchanged_ed_and_es_are_said(tmp_path: Path) -> None:
     result = contour_pair(record([("", tmp_path)], ES, ED), FRAMES, HEIGHT, WIDTH)
     assert isinstance(result, TracedPair)
     assert [note.kind for note in result.notes] == ["es-larger-than-ed"]
+
+
+# --------------------------------------------------------------------------------------------------- any content
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["a.png", "a.nii", "a.nii.gz", "a.json", "a.xml", "a.csv", "a.dcm"]),
+    head=st.sampled_from(
+        [b"", b"\x89PNG\r\n\x1a\n", b"\x1f\x8b", b"{", b"<annotations>", b"X,Y,Frame\n", b"\0" * 128 + b"DICM"]
+    ),
+    body=st.binary(max_size=200),
+)
+def test_any_bytes_give_masks_or_our_error(tmp_path: Path, name: str, head: bytes, body: bytes) -> None:
+    (tmp_path / name).write_bytes(head + body)
+    try:
+        traced = read_contours(tmp_path / name, WANTED)
+    except EchocycleError as error:
+        assert name in str(error)
+    else:
+        assert all(each.mask.shape == (HEIGHT, WIDTH) for each in traced)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 200) | st.floats() | st.sampled_from(["lv", "ed", "clip7_3.png", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["shapes", "label", "points", "shape_type", "imagePath", "images", "annotations", "id", "image_id"]
+                + [
+                    "file_name",
+                    "segmentation",
+                    "category_id",
+                    "categories",
+                    "name",
+                    "counts",
+                    "size",
+                    "height",
+                    "frame",
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.dictionaries(st.sampled_from(["shapes", "images", "annotations", "categories"]), JSON, min_size=1))
+def test_any_json_gives_masks_or_our_error(tmp_path: Path, content: dict[str, Any]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    try:
+        read_contours(tmp_path / "a.json", WANTED)
+    except EchocycleError as error:
+        assert "a.json" in str(error)
+
+
+def test_a_header_that_promises_terabytes_is_refused_at_once(tmp_path: Path) -> None:
+    import gzip
+
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(MASKS[ED].T.astype(np.uint8), np.eye(4)), tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[40:48] = np.array([3, 32767, 32767, 32767], "<i2").tobytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(raw)))
+    with pytest.raises(EchocycleError, match="32767x32767"):
+        read_contours(tmp_path / "a.nii.gz", WANTED)
