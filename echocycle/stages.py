@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from echocycle.console import console, track
+from echocycle.console import console, output, track
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import read_json
 from echocycle.methods import options_of
@@ -41,46 +41,51 @@ def phantom(out: Path, settings: PhantomSettings | None = None, *, workers: int 
     console.print(f"Phantom written to {out}.")
 
 
-def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: bool = False) -> dict[str, Any]:
+def check(
+    path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: bool = False, json: bool = False
+) -> dict[str, Any]:
     """Say what is in a folder of videos, and what is wrong with it, without writing anything.
 
     Args:
+        path: folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; or of CAMUS.
         settings: those that `prepare` will be given.
         decode: read every video as well, which takes minutes and finds damaged ones.
+        json: print the report as JSON, and nothing else, to standard output.
 
     Raises:
-        Finding: something is wrong with the data (level error).
+        Finding: something is wrong with the data (level error), or training would fail.
     """
-    from echocycle.datasets.findings import finding_line
-    from echocycle.datasets.prepare import decode_findings, open_source
+    from echocycle.datasets.check import examine
+    from echocycle.datasets.open import layout_of, open_source
 
     source = open_source(Path(path), settings)
-    report = dict(source.report)
-    console.print(source.page)
-    found = list(report["findings"])
-    if decode:
-        with track("Reading videos") as progress:
-            report["decoding"] = decode_findings(source, settings, progress=progress)
-        for finding in report["decoding"]:
-            console.print(finding_line(finding))
-        found += report["decoding"]
-    errors = sum(finding["level"] == "error" for finding in found)
-    if errors:
-        raise Finding(f"{path}: {errors} kinds of errors were found; see above. `prepare` leaves these rows out.")
+    if not json:
+        console.print(source.page)
+    with track("Reading videos") as progress:
+        found = examine(layout_of(Path(path)), source, settings, decode=decode, progress=progress)
+    report = found.plain()
+    if json:
+        output.print_json(data=report)
+    else:
+        for line in found.lines():
+            console.print(line)
+    if found.errors:
+        kinds = ", ".join(dict.fromkeys(finding.kind for finding in found.errors))
+        raise Finding(f"{path}: errors were found; see above: {kinds}. `prepare` leaves rows with errors out.")
     return report
 
 
 def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:
     """Read every video of a folder once and write the frame store."""
-    from echocycle.datasets.findings import finding_line
+    from echocycle.datasets.findings import finding_of, finding_text
     from echocycle.datasets.prepare import prepare_store
 
     with track("Reading videos") as progress:
         made = prepare_store(Path(path), Path(store), settings, progress=progress)
     findings = read_json(made.path / "report.json")["findings"]
     for finding in findings:
-        if finding["level"] != "note":
-            console.print(finding_line(finding))
+        if finding["level"] != "note" or finding["kind"] == "splits-assigned":
+            console.print(finding_text(finding_of(finding)))
     console.print(f"{len(made)} videos, {made.meta['frames']} frames in {store}.")
     return made
 

@@ -341,8 +341,8 @@ def test_a_run_of_another_store_is_refused(store: Store, tmp_path: Path) -> None
 
 def own_folder(root: Path, rows: str) -> Path:
     (root / "Videos").mkdir(parents=True)
-    frames = np.random.default_rng(0).integers(0, 255, (4, 112, 112), dtype=np.uint8)
-    for name in ("a", "[b]"):
+    for seed, name in enumerate(("a", "[b]")):
+        frames = np.random.default_rng(seed).integers(0, 255, (4, 112, 112), dtype=np.uint8)
         write_mjpeg(root / "Videos" / f"{name}.avi", frames, 50)
     (root / "FileList.csv").write_text(f"FileName,EF,Split\n{rows}", encoding="utf-8")
     return root

@@ -18,8 +18,11 @@ original release, so every length needs `spacing_mm`, always (row, column): the 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
+
+import numpy as np
 
 from echocycle.datasets.camus_images import read_header
 from echocycle.datasets.camus_info import read_info, read_text
@@ -29,11 +32,12 @@ from echocycle.datasets.camus_records import (
     CamusRecord,
     CamusSettings,
     FileKind,
-    FindingList,
     Phase,
     Release,
     View,
 )
+from echocycle.datasets.findings import FindingList
+from echocycle.datasets.labels import check_ef
 from echocycle.datasets.records import Split
 from echocycle.errors import EchocycleError
 
@@ -92,6 +96,8 @@ def read_camus(root: Path, settings: CamusSettings = DEFAULT_SETTINGS) -> CamusF
         first = findings.sorted()[0]
         raise EchocycleError(f"{root} has no usable {settings.view} picture. {first.message}")
     _check_splits(records, splits, [folder for folder, _ in groups], findings)
+    ef = check_ef([r.patient for r in records], np.array([r.ef for r in records]), settings.ef_unit, findings)
+    records = [replace(record, ef=value) for record, value in zip(records, ef.tolist(), strict=True)]
     first_files = [next(iter(record.files.values())) for record in records]
     release: Release = "nifti" if any(".nii" in path.name for path in first_files) else "original"
     return CamusFolder(root, release, settings.view, tuple(records), findings.sorted())
@@ -105,7 +111,7 @@ def _read_patient(
     files = _files_of_view(folder, view, name, findings)
     pictures = [path for kind in ("ED", "ES", "sequence") if (path := files.get(kind)) is not None]
     if not pictures:
-        findings.add(
+        findings.add_one(
             "error",
             "view-missing",
             name,
@@ -116,10 +122,12 @@ def _read_patient(
     try:
         spacing, height = read_header(pictures[0])
     except EchocycleError as error:
-        findings.add("error", "unreadable", name, "Patients with an unreadable picture are left out.", str(error)[:-1])
+        findings.add_one(
+            "error", "unreadable", name, "Patients with an unreadable picture are left out.", str(error)[:-1]
+        )
         return None
     if not DEPTHS_MM[0] <= height * spacing[0] <= DEPTHS_MM[1]:
-        findings.add(
+        findings.add_one(
             "warning",
             "spacing-implausible",
             name,
@@ -168,7 +176,7 @@ def _locate(root: Path, findings: FindingList) -> list[tuple[Path, Split | None]
     ]
     if nifti is not None and _patient_folders(nifti):
         if originals:
-            findings.add(
+            findings.add_one(
                 "note",
                 "two-releases",
                 "",
@@ -232,11 +240,11 @@ def _read_splits(root: Path, findings: FindingList) -> dict[str, Split]:
             continue
         for line in filter(None, map(str.strip, read_text(path).splitlines())):
             if not PATIENT.fullmatch(line):
-                findings.add(
+                findings.add_one(
                     "warning", "split-line-unclear", line, f"Lines of {SPLIT_FOLDER}/ name no patient.", path.name
                 )
             elif splits.setdefault(line, split) != split:
-                findings.add(
+                findings.add_one(
                     "error",
                     "patient-in-several-splits",
                     line,
@@ -251,7 +259,7 @@ def _check_splits(
 ) -> None:
     unknown = [record.patient for record in records if record.split is None]
     if not splits and unknown:
-        findings.add(
+        findings.add_one(
             "note",
             "no-splits",
             "",
@@ -260,10 +268,10 @@ def _check_splits(
         )
     elif unknown:
         for name in unknown:
-            findings.add("warning", "split-unknown", name, f"Patients are in no file of {SPLIT_FOLDER}/.")
+            findings.add_one("warning", "split-unknown", name, f"Patients are in no file of {SPLIT_FOLDER}/.")
     present = {path.name for folder in folders for path in _patient_folders(folder)}
     for name in sorted(splits.keys() - present):
-        findings.add("error", "patient-missing", name, f"Patients listed in {SPLIT_FOLDER}/ have no folder.")
+        findings.add_one("error", "patient-missing", name, f"Patients listed in {SPLIT_FOLDER}/ have no folder.")
 
 
 def _files_of_view(folder: Path, view: View, name: str, findings: FindingList) -> dict[FileKind, Path]:
@@ -277,7 +285,7 @@ def _files_of_view(folder: Path, view: View, name: str, findings: FindingList) -
             if missing is None:
                 files[kind] = path
                 break
-            findings.add(
+            findings.add_one(
                 "error",
                 "pixels-missing",
                 name,
@@ -300,16 +308,27 @@ def _missing_pixels(path: Path) -> str | None:
 def _check_files(files: Mapping[FileKind, Path], name: str, findings: FindingList) -> None:
     for phase in get_args(Phase):
         if phase not in files:
-            findings.add(
+            findings.add_one(
                 "warning",
                 "still-missing",
                 name,
                 "The picture of ED or ES is missing; the other one is kept.",
                 f"{name} has no {phase}",
             )
-        elif f"{phase}_gt" not in files:
-            findings.add(
-                "note", "mask-missing", name, "Pictures of ED or ES have no mask by experts.", f"{name}, {phase}"
-            )
+    without = [phase for phase in get_args(Phase) if phase in files and f"{phase}_gt" not in files]
+    if len(without) == 1 and "ED" in files and "ES" in files:
+        findings.add_one(
+            "warning",
+            "one-mask-missing",
+            name,
+            "Of ED and ES one has no mask by experts (file `_gt`), so these patients count as untraced. Copy the file.",
+            f"{name} has no {without[0]}_gt",
+        )
+    elif without:
+        findings.add_one(
+            "note", "mask-missing", name, "Pictures of ED or ES have no mask by experts.", f"{name}, {without[0]}"
+        )
     if "sequence" not in files:
-        findings.add("note", "sequence-missing", name, "There is no half sequence, so EF cannot be told from video.")
+        findings.add_one(
+            "note", "sequence-missing", name, "There is no half sequence, so EF cannot be told from video."
+        )

@@ -2,7 +2,6 @@
 
 import gzip
 import math
-import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,9 @@ Side = Literal["top", "bottom", "left", "right"]
 
 
 LABELS = {0: "background", 1: "LV cavity", 2: "myocardium", 3: "left atrium"}
+
+
+MOST_PIXELS = 1 << 29  # a broken header may promise terabytes
 
 
 BLACK = 2  # grey levels; outside the sector there is nothing but black
@@ -92,6 +94,10 @@ def _unreadable(path: Path, error: Exception) -> EchocycleError:
 
 def read_header(path: Path) -> tuple[Spacing, int]:
     """Spacing (row, column) in mm and number of rows, without reading pixels."""
+    if _is_nifti(path):
+        image = _load_nifti(path)
+        column, row, *_ = _lengths_mm(image)
+        return (row, column), int(image.shape[1])
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -106,16 +112,7 @@ def read_header(path: Path) -> tuple[Spacing, int]:
 
 def _read_image(path: Path, axes: int) -> _Raw:
     """Values of a file with so many axes, in array order; further axes of length 1, as in the original, are dropped."""
-    import SimpleITK
-
-    _check_nifti_is_whole(path)
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise _unreadable(path, error) from None
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise EchocycleError(f"{path} is a colour picture; those of CAMUS are grey.")
-    raw = _Raw(SimpleITK.GetArrayFromImage(image), image.GetSpacing()[::-1])
+    raw = _read_nifti(path) if _is_nifti(path) else _read_metaimage(path)
     while raw.values.ndim > axes and 1 in raw.values.shape:
         raw = raw.without_axis(raw.values.shape.index(1))
     if raw.values.ndim != axes:
@@ -124,25 +121,55 @@ def _read_image(path: Path, axes: int) -> _Raw:
     return raw
 
 
-def _check_nifti_is_whole(path: Path) -> None:
-    """Refuse a NIfTI file that is cut off or damaged, which SimpleITK would fill up with black without a word."""
-    if path.name.lower().endswith(".nii.gz"):
-        try:
-            with gzip.open(path) as file:  # reading to the end also compares the check sum
-                content = file.read()
-        except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(path, error) from None
-    elif path.suffix.lower() == ".nii":
-        content = path.read_bytes()
-    else:
-        return
-    if len(content) < 352:  # the shortest header
-        raise _unreadable(path, ValueError("it ends within its header"))
-    order = "<" if struct.unpack_from("<h", content, 40)[0] in range(1, 8) else ">"
-    axes, *lengths = struct.unpack_from(f"{order}8h", content, 40)
-    (bits,), (start,) = struct.unpack_from(f"{order}h", content, 72), struct.unpack_from(f"{order}f", content, 108)
-    if len(content) < start + math.prod(lengths[: max(0, axes)]) * bits / 8:
-        raise _unreadable(path, ValueError("it ends before its last pixel"))
+def _read_metaimage(path: Path) -> _Raw:
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _unreadable(path, error) from None
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise EchocycleError(f"{path} is a colour picture; those of CAMUS are grey.")
+    return _Raw(SimpleITK.GetArrayFromImage(image), image.GetSpacing()[::-1])
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _read_nifti(path: Path) -> _Raw:
+    """By nibabel, which refuses a file that is cut off; SimpleITK fills it up with black without a word."""
+    image = _load_nifti(path)
+    if math.prod(image.shape) > MOST_PIXELS:
+        raise _unreadable(path, ValueError(f"its header promises {_size(image.shape)} pixels"))
+    try:
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as file:  # to the end: only then is the check sum compared
+                while file.read(1 << 20):
+                    pass
+        values = np.asarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise _unreadable(path, error) from None
+    if values.dtype.names is not None:
+        raise EchocycleError(f"{path} is a colour picture; those of CAMUS are grey.")
+    return _Raw(values.T, _lengths_mm(image)[::-1])  # (x, y, time) in the file, (time, row, column) in arrays
+
+
+def _load_nifti(path: Path) -> Any:
+    import nibabel
+
+    try:
+        return nibabel.load(path)  # type: ignore[attr-defined]
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise _unreadable(path, error) from None
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.spatialimages.HeaderDataError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _lengths_mm(image: Any) -> tuple[float, ...]:
+    """Length of a pixel along each axis; the header may count metres or micrometres."""
+    unit = {"meter": 1000.0, "micron": 0.001}.get(image.header.get_xyzt_units()[0], 1.0)
+    return tuple(float(length) * (unit if axis < 3 else 1.0) for axis, length in enumerate(image.header.get_zooms()))
 
 
 def _whole_numbers(values: NDArray, path: Path, highest: int, what: str) -> NDArray[np.uint8]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from echocycle.datasets.camus_records import FindingList, Quality
+from echocycle.datasets.camus_records import Quality
+from echocycle.datasets.findings import FindingList
 from echocycle.errors import EchocycleError
 
 EF_TOLERANCE = 1.0  # percentage points between the listed EF and that of the listed volumes; both are rounded
@@ -32,7 +33,7 @@ class _Info:
 def read_info(path: Path | None, name: str, findings: FindingList) -> _Info:
     """Lines `key: value` of Info_4CH.cfg. What is missing or cannot be right stays unknown."""
     if path is None:
-        findings.add(
+        findings.add_one(
             "warning",
             "info-missing",
             name,
@@ -44,7 +45,7 @@ def read_info(path: Path | None, name: str, findings: FindingList) -> _Info:
 
     def wrong(what: str) -> None:
         message = "Entries of Info_*.cfg cannot be right; they are taken as unknown. Correct them."
-        findings.add("error", "info-wrong", name, message, f"{path}: {what}")
+        findings.add_one("error", "info-wrong", name, message, f"{path}: {what}")
 
     def number(*keys: str, low: float, high: float) -> float:
         for key in keys:
@@ -82,23 +83,25 @@ def read_info(path: Path | None, name: str, findings: FindingList) -> _Info:
     if not (info.ed and info.es):
         info.ed = info.es = 0
         message = "The frames of ED and ES are not both listed; they are told from the stills."
-        findings.add("warning", "phases-unlisted", name, message)
+        findings.add_one("warning", "phases-unlisted", name, message)
     elif info.ed > info.es:
-        findings.add("note", "es-first", name, "The sequence is stored from ES to ED; `load_sequence` turns it round.")
+        findings.add_one(
+            "note", "es-first", name, "The sequence is stored from ES to ED; `load_sequence` turns it round."
+        )
     if info.edv_ml < info.esv_ml:
         wrong(f"LVedv is {info.edv_ml:g} and LVesv {info.esv_ml:g}")
         info.edv_ml = info.esv_ml = math.nan
     elif info.edv_ml > 0 and abs(100 * (1 - info.esv_ml / info.edv_ml) - info.ef) > EF_TOLERANCE:
         message = f"EF differs by more than {EF_TOLERANCE} from 100 (EDV - ESV) / EDV; the listed EF is used."
-        findings.add("warning", "ef-and-volumes-disagree", name, message)
+        findings.add_one("warning", "ef-and-volumes-disagree", name, message)
     if math.isnan(info.ef):
-        findings.add("note", "unlabelled", name, "No EF is listed, as for the patients once kept for testing.")
+        findings.add_one("note", "unlabelled", name, "No EF is listed, as for the patients once kept for testing.")
     info.quality = next(
         (q for q in get_args(Quality) if q.casefold() == listed.get("imagequality", "").casefold()), None
     )
     if info.quality is None:
         message = "ImageQuality is none of Good, Medium, Poor; it is taken as unknown."
-        findings.add("warning", "quality-unknown", name, message)
+        findings.add_one("warning", "quality-unknown", name, message)
     return info
 
 

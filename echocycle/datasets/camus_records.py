@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from echocycle.datasets.findings import Finding, Level
-from echocycle.datasets.records import Split
+from echocycle.datasets.findings import Finding
+from echocycle.datasets.records import EfUnit, Split
 from echocycle.errors import EchocycleError
 
 View = Literal["4CH", "2CH"]
@@ -45,6 +45,8 @@ class CamusSettings:
     """`squeeze`: both sides to `size`, as the paper does. `pad-to-square`: black is added first, shapes stay true."""
     size: int = 112
     """Height and width in pixels that the networks take."""
+    ef_unit: EfUnit | None = None
+    """Unit of the listed EF; without it percent is expected and shares are refused."""
 
     def __post_init__(self) -> None:
         for name, kind in (("view", View), ("resize", Resize)):
@@ -105,25 +107,6 @@ class CamusFolder:
     view: View
     records: tuple[CamusRecord, ...]
     findings: tuple[Finding, ...]
-
-
-class FindingList:
-    """Collects findings; those of one kind become one, whose message ends with the first case."""
-
-    def __init__(self) -> None:
-        self._all: dict[tuple[Level, str], tuple[str, list[str]]] = {}
-
-    def add(self, level: Level, kind: str, name: str, message: str, case: str = "") -> None:
-        """`name` is empty for what concerns the folder itself."""
-        text = f"{message} First: {case}." if case else message
-        names = self._all.setdefault((level, kind), (text, []))[1]
-        if name and name not in names:
-            names.append(name)
-
-    def sorted(self) -> tuple[Finding, ...]:
-        order = {"error": 0, "warning": 1, "note": 2}
-        found = (Finding(level, kind, tuple(names), text) for (level, kind), (text, names) in self._all.items())
-        return tuple(sorted(found, key=lambda finding: (order[finding.level], finding.kind)))
 
 
 # ------------------------------------------------------------------------------------------------- the reader

@@ -7,6 +7,7 @@ masks of ED and ES are its tracing.
 import hashlib
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 from echocycle.data.store import SIZE
 from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, to_network_size
-from echocycle.datasets.camus_records import CamusFolder, CamusRecord
-from echocycle.datasets.findings import Finding, finding_line
-from echocycle.datasets.source import Decoded, Source, number_or_none
+from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
+from echocycle.datasets.findings import Finding, finding_text
+from echocycle.datasets.source import Decoded, Listed, Row, Source, affine_text, annotation_of, number_or_none
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
 from echocycle.settings.stages import PrepareSettings
@@ -29,7 +30,7 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
     """A CAMUS folder of either release (four-chamber view) as a source."""
     if settings.color:
         raise EchocycleError(f"{root} is CAMUS, whose pictures are grey; leave `color` out.")
-    folder = read_camus(root)
+    folder = read_camus(root, CamusSettings(ef_unit=settings.ef_unit))
     names = tuple(_name(record) for record in folder.records)
     listing = hashlib.sha256()
     for r in folder.records:
@@ -46,7 +47,9 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
         digest=listing.hexdigest(),
         ranks={name: rank for rank, name in enumerate(training)},
         report=report,
-        page=_page(report),
+        findings=folder.findings,
+        listed=tuple(map(_listed, folder.records)),
+        page=_page(report, folder.findings),
     )
 
 
@@ -56,11 +59,11 @@ def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
     name = _name(record)
     try:
         frames, masks, spacing, fps, notes, shape = _pictures(record)
-    except EchocycleError as error:
-        finding = {"level": "error", "kind": "picture-unreadable", "names": [name]}
-        message = f"{error} The patient is left out."
-        return Decoded(None, {"name": name}, b"", ({**finding, "message": message},))
-    findings = [{"level": n.level, "kind": n.kind, "names": [name], "message": n.message} for n in notes]
+    except Exception as error:  # one bad file never ends a batch
+        words = str(error) if isinstance(error, EchocycleError) else f"{name} fails in an unexpected way ({error!r})."
+        finding = Finding("error", "picture-unreadable", (name,), f"{words} The patient is left out.")
+        return Decoded(name, None, None, b"", (finding,))
+    findings = [replace(note, names=(name,)) for note in notes]
     traced = masks is not None and bool(masks.any(axis=(1, 2)).all())
     ed, es = (0, len(frames) - 1) if traced else (-1, -1)
     has_ef = not math.isnan(record.ef)
@@ -70,26 +73,26 @@ def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
     tall, wide = shape[0] / SIZE, shape[1] / SIZE
     affine = (wide, 0.0, (wide - 1) / 2, 0.0, tall, (tall - 1) / 2)
     first = next(iter(record.files.values()))
-    row = {
-        "name": name,
-        "file": str(first.name),
-        "patient": name,
-        "split": _split(record),
-        "annotation": {(1, 1): "traced", (1, 0): "ef", (0, 1): "tracing", (0, 0): "none"}[has_ef, traced],
-        "fps": number_or_none(fps),
-        "frames": len(frames),
-        "listed_frames": record.listed_frames or len(frames),
-        "ef": number_or_none(record.ef),
-        "edv_ml": number_or_none(record.edv_ml),
-        "esv_ml": number_or_none(record.esv_ml),
-        "ed_frame": ed,
-        "es_frame": es,
-        "affine": " ".join(f"{value:.9g}" for value in affine),
-        "spacing_row_mm": number_or_none(spacing[0]),
-        "spacing_column_mm": number_or_none(spacing[1]),
-        "sha256": sha256(first),
-    }
-    return Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
+    row = Row(
+        name=name,
+        file=first.name,
+        patient=name,
+        split=_split(record),
+        annotation=annotation_of(has_ef, traced),
+        fps=number_or_none(fps),
+        frames=len(frames),
+        listed_frames=record.listed_frames or len(frames),
+        ef=number_or_none(record.ef),
+        edv_ml=number_or_none(record.edv_ml),
+        esv_ml=number_or_none(record.esv_ml),
+        ed_frame=ed,
+        es_frame=es,
+        affine=affine_text(affine),
+        spacing_row_mm=number_or_none(spacing[0]),
+        spacing_column_mm=number_or_none(spacing[1]),
+        sha256=sha256(first),
+    )
+    return Decoded(name, np.ascontiguousarray(frames), row, traces, tuple(findings))
 
 
 def _pictures(record: CamusRecord) -> Any:
@@ -112,6 +115,11 @@ def _pictures(record: CamusRecord) -> Any:
     return frames, masks, resized_stills[0].spacing_mm, record.fps, notes, stills["ED"].frame.shape
 
 
+def _listed(record: CamusRecord) -> Listed:
+    traced = {"ED", "ED_gt", "ES", "ES_gt"} <= record.files.keys()
+    return Listed(_name(record), _split(record), not math.isnan(record.ef), traced, record.listed_frames)
+
+
 def _name(record: CamusRecord) -> str:
     return record.patient.replace("/", "-")
 
@@ -120,11 +128,11 @@ def _split(record: CamusRecord) -> str:
     return record.split or DEFAULT_SPLIT
 
 
-def _page(report: dict[str, Any]) -> str:
+def _page(report: dict[str, Any], found: tuple[Finding, ...]) -> str:
     """The data report for a terminal: counts, then the findings, the worst first."""
     splits = ", ".join(f"{count['videos']} {split}" for split, count in report["splits"].items())
     quality = ", ".join(f"{count} {name}" for name, count in report["quality"].items())
-    findings = [f"{finding['level']} {finding['kind']}: {finding_line(finding)}" for finding in report["findings"]]
+    findings = [f"{finding.level} {finding.kind}: {finding_text(finding)}" for finding in found]
     title = f"{report['root']}: {report['videos']} patients ({report['release']})"
     return "\n".join([title, f"splits: {splits}", f"quality: {quality}", *(findings or ["Nothing odd was found."])])
 
@@ -138,7 +146,4 @@ def _report(folder: CamusFolder) -> dict[str, Any]:
         "videos": len(folder.records),
         "splits": {split: {"videos": splits[split]} for split in ("train", "val", "test")},
         "quality": Counter(record.quality or "not listed" for record in folder.records),
-        "findings": [
-            {"level": f.level, "kind": f.kind, "names": list(f.names), "message": f.message} for f in folder.findings
-        ],
     }

@@ -10,20 +10,23 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 
-from echocycle.datasets.echonet_listing import check_rows, parse_listing
+from echocycle.datasets.contours.tracings import corner_names
+from echocycle.datasets.duplicates import find_identical_files
 from echocycle.datasets.echonet_tracings import Chords, check_tracings, read_chords
-from echocycle.datasets.findings import FindingList
+from echocycle.datasets.findings import FindingList, short
+from echocycle.datasets.listing import check_rows, parse_listing, refuse_missing_splits
+from echocycle.datasets.lookup import RECORDING_SUFFIXES, Lookup, nfc, path_parts, recordings_in, without_suffix
 from echocycle.datasets.records import (
     DEFAULT_SETTINGS,
     FILE_LIST,
     TRACINGS,
-    VIDEO_SUFFIXES,
     VIDEOS,
     EchonetFolder,
     EchonetSettings,
@@ -32,6 +35,7 @@ from echocycle.datasets.records import (
     Split,
     Tracing,
 )
+from echocycle.datasets.splits import fill_splits
 from echocycle.errors import EchocycleError
 
 # Dataset facts. The six are 768 pixels high, have no tracing and close the FileList of the older release.
@@ -64,16 +68,27 @@ def read_echonet(root: Path, settings: EchonetSettings = DEFAULT_SETTINGS) -> Ec
     findings = FindingList()
     file_list, tracing_list, videos = _locate(root)
     listing, complete = parse_listing(file_list, settings, findings)
+    refuse_missing_splits(file_list, listing, settings)
+    on_disk = _videos_on_disk(videos)
+    lookup = Lookup(videos, on_disk)
+    listing = _without_folders(listing, lookup)
     listed_names = set(listing["name"])
     names_have_suffix = bool((listing["suffix"] != "").any())
-    listing = check_rows(listing, file_list, findings)
-    paths = _video_paths(videos, listing, listed_names, findings)
+    listing = check_rows(listing, file_list, findings, draws=settings.assign_splits is not None)
+    paths = _video_paths(on_disk, lookup, listing, listed_names, findings)
     listing = listing[listing["name"].isin(paths.keys())]
-    chords = read_chords(tracing_list, listed_names, findings)
+    corners = corner_names(tracing_list) if tracing_list else None
+    chords = Chords.empty() if corners is not None else read_chords(tracing_list, listed_names, findings)
     check_tracings(chords, listing, findings)
-    records = tuple(_records(listing, paths, chords.by_video()))
+    without_split = set(listing.loc[listing["split"] == "", "name"])
+    found = list(_records(listing, paths, chords.by_video()))
+    if corners is not None and tracing_list:
+        traced = (("", tracing_list),)
+        found = [replace(r, contours=traced) if r.name.casefold() in corners else r for r in found]
+    records = tuple(fill_splits(found, without_split, settings, findings))
     release = _release(names_have_suffix, chords, complete)
     _check_records(records, release, findings, has_tracings=tracing_list is not None)
+    find_identical_files([r.name for r in records], [r.path for r in records], [r.split for r in records], findings)
     return EchonetFolder(root, release, records, findings.sorted())
 
 
@@ -146,6 +161,20 @@ def _entry(folder: Path, name: str) -> Path | None:
     return alike[0] if alike else None
 
 
+def is_echonet(root: Path) -> bool:
+    """Whether a folder holds both FileList.csv and Videos/."""
+    if not root.is_dir():
+        return False
+    videos = _entry(root, VIDEOS)
+    return _entry(root, FILE_LIST) is not None and videos is not None and videos.is_dir()
+
+
+def where_echonet_is(root: Path) -> Path | None:
+    """The folder in EchoNet-Dynamic's layout above or one level below this one."""
+    around = [root.resolve().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
+    return next((path for path in around if os.access(path, os.R_OK | os.X_OK) and is_echonet(path)), None)
+
+
 def _elsewhere(root: Path) -> str:
     """Advice where FileList.csv lies instead: one level above or one level deeper."""
     resolved = root.resolve()
@@ -164,38 +193,49 @@ def _elsewhere(root: Path) -> str:
     )
 
 
-def _videos_on_disk(videos: Path) -> dict[str, list[Path]]:
-    """Name without suffix -> video files, .avi before .mp4; none at all is an error."""
-    with os.scandir(videos) as entries:
-        paths = [videos / entry.name for entry in entries if entry.is_file() and entry.name[0] != "."]
-    paths = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+def _videos_on_disk(videos: Path) -> list[Path]:
+    """The recordings in Videos/; none at all is an error."""
+    paths = recordings_in(videos)
     if not paths:
-        suffixes = " or ".join(VIDEO_SUFFIXES)
-        raise EchocycleError(f"{videos} holds no {suffixes} file. Put the videos listed in {FILE_LIST} there.")
-    found: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in sorted(paths, key=lambda path: (path.suffix.lower(), path.name)):
-        found[path.stem].append(path)
-    return dict(found)
+        raise EchocycleError(
+            f"{videos} holds no .avi or .mp4 file and no other recording. Put the videos listed in {FILE_LIST} there."
+        )
+    return paths
+
+
+def _without_folders(listing: pd.DataFrame, lookup: Lookup) -> pd.DataFrame:
+    """Names that hold a folder or a drive, as other programs write them, by the name of the file they lead to."""
+    has_folder = listing["name"].str.contains(r"[/\\]")
+    if not has_folder.any():
+        return listing
+    names = [
+        nfc(path_parts(name)[-1]) if inside and lookup.find(name).path else name
+        for name, inside in zip(listing["name"], has_folder, strict=True)
+    ]
+    return listing.assign(name=names)
 
 
 def _video_paths(
-    videos: Path, listing: pd.DataFrame, listed_names: Collection[str], findings: FindingList
+    on_disk: Sequence[Path], lookup: Lookup, listing: pd.DataFrame, listed_names: Collection[str], findings: FindingList
 ) -> dict[str, Path]:
     """Name -> file of every listed video that exists. A listed suffix decides between two files."""
-    on_disk = _videos_on_disk(videos)
-    paths, doubled, missing = {}, [], []
+    paths: dict[str, Path] = {}
+    doubled, missing, other_spelling = [], [], []
     for name, suffix in zip(listing["name"], listing["suffix"], strict=True):
-        files = sorted(on_disk.get(name, []), key=lambda path: path.suffix.lower() != suffix)
-        if not files:
+        match = lookup.find(name + suffix)
+        if match.path is None:
             missing.append(name)
             continue
-        paths[name] = files[0]
-        if len(files) > 1:
+        paths[name] = match.path
+        if match.others:
             doubled.append(name)
+        if match.other_spelling:
+            other_spelling.append(name)
     if not paths:
+        first = on_disk[0].parent / (missing[0] + ".avi")
         raise EchocycleError(
-            f"None of the {len(missing)} videos listed in {FILE_LIST} exists; first looked for "
-            f"{videos / (missing[0] + VIDEO_SUFFIXES[0])} (or {VIDEO_SUFFIXES[1]})."
+            f"None of the {len(missing)} videos listed in {FILE_LIST} exists; first looked for {short(str(first))} (or "
+            f".mp4, .dcm, ...). There is {on_disk[0].name}, for one."
         )
     findings.add(
         "error",
@@ -204,10 +244,12 @@ def _video_paths(
         f"Listed videos do not exist in {VIDEOS}/; their rows are left out. Without them a drawn subset of "
         "labels differs from that of the complete folder.",
     )
+    used = {*(lookup.find(name).path for name in listed_names), *paths.values()}
+    unlisted = {without_suffix(nfc(path.name)) for path in on_disk if path not in used}
     findings.add(
         "warning",
         "video-not-listed",
-        sorted(on_disk.keys() - set(listed_names)),
+        sorted(unlisted - set(listed_names)),
         f"Videos without a row in {FILE_LIST} are not used.",
     )
     findings.add(
@@ -215,7 +257,13 @@ def _video_paths(
         "two-files-for-one-name",
         doubled,
         f"Several files in {VIDEOS}/ differ in the suffix only; the listed one is used, otherwise the first "
-        f"of {', '.join(VIDEO_SUFFIXES)}. Remove the others.",
+        f"of {', '.join(RECORDING_SUFFIXES[:2])}. Remove the others.",
+    )
+    findings.add(
+        "note",
+        "name-spelt-otherwise",
+        other_spelling,
+        f"The names in {FILE_LIST} and in {VIDEOS}/ differ in capitals; they are taken for the same.",
     )
     return paths
 
@@ -224,11 +272,11 @@ def _video_paths(
 
 
 def _check_records(records: Sequence[Record], release: Release, findings: FindingList, has_tracings: bool) -> None:
-    _check_labels(records, findings)
-    _check_patients(records, findings)
+    check_labels(records, findings)
+    check_patients(records, findings)
     _check_sizes(records, findings)
     if has_tracings:
-        untraced = [record.name for record in records if not record.tracings]
+        untraced = [record.name for record in records if not record.tracings and not record.contours]
         known = sum(name in UNTRACED_NAMES for name in untraced)
         findings.add(
             "note",
@@ -249,21 +297,13 @@ def _check_records(records: Sequence[Record], release: Release, findings: Findin
             )
 
 
-def _check_labels(records: Sequence[Record], findings: FindingList) -> None:
-    efs = np.array([record.ef for record in records])
-    labelled = efs[~np.isnan(efs)]
+def check_labels(records: Sequence[Record], findings: FindingList) -> None:
     findings.add(
         "note",
         "unlabelled",
         [record.name for record in records if np.isnan(record.ef)],
         "The cell of EF is empty; these videos serve as unlabelled ones.",
     )
-    if len(labelled) and labelled.max() <= 1:
-        findings.add_for_folder(
-            "warning",
-            "ef-looks-like-fraction",
-            "No EF is above 1. EF is expected in percent: multiply by 100.",
-        )
     inconsistent = [
         record.name
         for record in records
@@ -277,7 +317,7 @@ def _check_labels(records: Sequence[Record], findings: FindingList) -> None:
     )
 
 
-def _check_patients(records: Sequence[Record], findings: FindingList) -> None:
+def check_patients(records: Sequence[Record], findings: FindingList) -> None:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for record in records:
         splits[record.patient].add(record.split)

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 
+RELEASES = {
+    "older": "older release (layout of EchoNet-Dynamic)",
+    "newer": "newer release (layout of EchoNet-Dynamic)",
+    "own": "a folder of your own (layout of EchoNet-Dynamic)",
+    "videos": "a folder of recordings",
+}
+
 # ------------------------------------------------------------------------------------------------- the report
 
 
@@ -25,17 +32,6 @@ def report_dict(folder: EchonetFolder) -> dict[str, Any]:
             split: _split_summary([record for record in folder.records if record.split == split])
             for split in get_args(Split)
         },
-        "findings": [
-            {
-                "level": finding.level,
-                "kind": finding.kind,
-                "count": len(finding.names),
-                "names": list(finding.names),
-                "message": finding.message,
-                "lines": list(finding.lines),
-            }
-            for finding in folder.findings
-        ],
     }
 
 
@@ -44,7 +40,7 @@ def _split_summary(records: Sequence[Record]) -> dict[str, Any]:
         "videos": len(records),
         "patients": len({record.patient for record in records}),
         "labelled": sum(not np.isnan(record.ef) for record in records),
-        "traced": sum(len(record.tracings) >= 2 for record in records),
+        "traced": sum(record.is_traced for record in records),
         "ef_percent": _spread([record.ef for record in records]),
         "fps": _spread([record.fps for record in records]),
         "frames": _spread([record.listed_frames or np.nan for record in records]),
@@ -72,8 +68,8 @@ def render_report(folder: EchonetFolder) -> "Group":
     from rich.text import Text
 
     report = report_dict(folder)
-    release = {"older": "older release", "newer": "newer release", "own": "a folder of your own"}[folder.release]
-    title = Text(f"{folder.root}: {report['videos']} videos, {release} (layout of EchoNet-Dynamic)")
+    release = RELEASES[folder.release]
+    title = Text(f"{folder.root}: {report['videos']} videos, {release}")
     counts = Table("split", "videos", "patients", "EF known", "traced", "EF, % (sd)", "frames/s", "frames")
     for split, summary in report["splits"].items():
         counts.add_row(

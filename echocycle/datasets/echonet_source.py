@@ -1,110 +1,51 @@
 """A folder in EchoNet-Dynamic's layout as a `Source`."""
 
+import hashlib
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
 
-import numpy as np
-
-from echocycle.data.store import SIZE
-from echocycle.datasets.echonet_tracings import traced_pair
-from echocycle.datasets.findings import plain_finding
-from echocycle.datasets.records import EchonetSettings, Record
-from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, number_or_none
-from echocycle.errors import EchocycleError
-from echocycle.files import sha256
+from echocycle.datasets.decode import decode_video, reader_settings
+from echocycle.datasets.echonet import authors_order, read_echonet
+from echocycle.datasets.echonet_report import render_report, report_dict
+from echocycle.datasets.records import EchonetFolder, Record
+from echocycle.datasets.source import Listed, Source
 from echocycle.settings.stages import PrepareSettings
 
 
-def echonet_settings(settings: PrepareSettings) -> EchonetSettings:
-    """The reader's part of the settings."""
-    return EchonetSettings(
-        settings.multi_trace, settings.round_vertices, settings.ed_es_naming, assign_splits=settings.assign_splits
+def echonet_source(root: Path, settings: PrepareSettings) -> Source:
+    """A folder in EchoNet-Dynamic's layout as a source."""
+    return source_of(read_echonet(root, reader_settings(settings)))
+
+
+def source_of(folder: EchonetFolder) -> Source:
+    """The videos of a read folder as a source."""
+    return Source(
+        root=folder.root,
+        release=folder.release,
+        records=folder.records,
+        names=tuple(record.name for record in folder.records),
+        decode=decode_video,
+        digest=_digest(folder.records),
+        ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
+        report=report_dict(folder),
+        findings=folder.findings,
+        listed=tuple(
+            Listed(r.name, r.split, not math.isnan(r.ef), r.is_traced, r.listed_frames) for r in folder.records
+        ),
+        page=render_report(folder),
     )
 
 
-def decode_echonet(job: tuple[Record, PrepareSettings]) -> Decoded:
-    """Read, cut and measure one video. A damaged one is reported and left out."""
-    from echocycle.recordings.video import read_video
-
-    record, settings = job
-    findings: list[dict[str, Any]] = []
-
-    def note(level: str, kind: str, message: str) -> None:
-        findings.append({"level": level, "kind": kind, "names": [record.name], "message": message})
-
-    try:
-        recording = read_video(
-            record.path, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
-        )
-    except EchocycleError as error:
-        note("error", "video-unreadable", f"{error} The video is left out.")
-        return Decoded(None, {"name": record.name}, b"", tuple(findings))
-    for text in recording.notes:
-        note("note", "video-note", text)
-    frames, affine, spacing = recording.frames, IDENTITY, recording.spacing_mm
-    height, width = frames.shape[1:3]
-    if (height, width) != (SIZE, SIZE):
-        frames, affine, spacing = _cut(recording, settings, note)
-    ed_frame = es_frame = -1
-    traces = bytes(2 * TRACE_BYTES)
-    pair = traced_pair(record, len(frames), height, width, echonet_settings(settings))
-    if pair is not None:
-        masks = _in_store_pixels(pair.masks, affine)
-        findings += [plain_finding(finding) for finding in pair.notes]
-        if masks.any(axis=(1, 2)).all():
-            ed_frame, es_frame = pair.ed_frame, pair.es_frame
-            traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
-        else:
-            note("error", "empty-mask", "A tracing encloses no pixel of the stored frame; it is not used.")
-    has_ef, traced = not math.isnan(record.ef), ed_frame >= 0
-    row = {
-        "name": record.name,
-        "file": record.path.name,
-        "patient": record.patient,
-        "split": record.split,
-        "annotation": {(1, 1): "traced", (1, 0): "ef", (0, 1): "tracing", (0, 0): "none"}[has_ef, traced],
-        "fps": number_or_none(record.fps if not math.isnan(record.fps) else recording.fps),
-        "frames": len(frames),
-        "listed_frames": record.listed_frames,
-        "ef": number_or_none(record.ef),
-        "edv_ml": number_or_none(record.edv_ml),
-        "esv_ml": number_or_none(record.esv_ml),
-        "ed_frame": ed_frame,
-        "es_frame": es_frame,
-        "affine": " ".join(f"{value:.9g}" for value in affine),
-        "spacing_row_mm": number_or_none(spacing[0]),
-        "spacing_column_mm": number_or_none(spacing[1]),
-        "sha256": sha256(record.path),
-    }
-    return Decoded(np.ascontiguousarray(frames), row, traces, tuple(findings))
-
-
-def _cut(recording: Any, settings: PrepareSettings, note: Callable[[str, str, str], None]) -> Any:
-    """Frames of another size: the sector is found, cut and resized."""
-    from echocycle.recordings.sector import cut_sector
-
-    cut = cut_sector(recording, size=SIZE)
-    frames = cut.frames
-    if settings.color:
-        frames = np.repeat(frames[..., None], 3, axis=-1)
-        note("note", "colour-lost", "The video had to be cut; it is kept in grey.")
-    shape = "x".join(map(str, recording.frames.shape[1:3]))
-    note("note", "resized", f"A video of {shape} pixels is cut to its sector and resized to {SIZE}x{SIZE}.")
-    for text in cut.notes:
-        note("note", "sector-note", text)
-    return frames, tuple(np.asarray(cut.affine).reshape(-1).tolist()), cut.spacing_mm
-
-
-def _in_store_pixels(masks: np.ndarray, affine: tuple[float, ...]) -> np.ndarray:
-    """Masks in source pixels, seen at the centres of the store's pixels."""
-    if affine == IDENTITY:
-        return masks
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    a, b, c, d, e, f = affine
-    column = np.rint(a * columns + b * rows + c).astype(int)
-    row = np.rint(d * columns + e * rows + f).astype(int)
-    inside = (row >= 0) & (row < masks.shape[1]) & (column >= 0) & (column < masks.shape[2])
-    moved = np.zeros((len(masks), SIZE, SIZE), bool)
-    moved[:, inside] = masks[:, row[inside], column[inside]]
-    return moved
+def _digest(records: Iterable[Record]) -> str:
+    """Hash of everything that is listed. What only the layout `videos` lists is added where there is any, so that
+    stores of EchoNet-Dynamic's layout keep theirs."""
+    listing = hashlib.sha256()
+    for r in records:
+        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
+        for tracing in r.tracings:
+            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
+        if r.file or r.contours or r.ed_frame >= 0 or r.es_frame >= 0:
+            contours = [(phase, path.name, path.stat().st_size) for phase, path in r.contours]
+            listing.update(f"{r.file!a},{r.ed_frame},{r.es_frame},{contours!a}\n".encode())
+    return listing.hexdigest()

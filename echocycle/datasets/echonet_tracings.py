@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocycle.datasets.csv_table import read_csv
-from echocycle.datasets.echonet_listing import without_suffix
 from echocycle.datasets.findings import Finding, FindingList
+from echocycle.datasets.listing import without_suffix
+from echocycle.datasets.lookup import nfc
 from echocycle.datasets.records import (
     DEFAULT_SETTINGS,
     FILE_LIST,
@@ -105,7 +106,7 @@ def read_chords(path: Path | None, listed_names: Collection[str], findings: Find
     table = _tracing_table(path)
     written = pd.Series(table["filename"].fillna("").to_numpy(dtype=object))
     codes, written_names = pd.factorize(written)
-    stripped, suffixes = without_suffix(pd.Series(written_names, dtype=str).str.strip())
+    stripped, suffixes = without_suffix(pd.Series(written_names, dtype=str).map(nfc).str.strip())
     name_codes, names = pd.factorize(stripped.to_numpy(dtype=object))
     video = name_codes[codes]
 
@@ -191,6 +192,7 @@ def check_tracings(chords: Chords, listing: pd.DataFrame, findings: FindingList)
     irregular = groups[rows[groups] != ROWS_PER_TRACE]
 
     _check_contours(chords, regular, irregular, findings)
+    _check_upright(chords, groups, findings)
     _check_bounds(chords, groups, listed, findings)
     _check_frame_numbers(chords, groups, listed, findings)
     _check_pairs(chords, groups, _areas(chords, regular, irregular), findings)
@@ -237,6 +239,20 @@ def _check_contours(
         f"In {len(no_axis)} traced frames the first chord is not by far the longest; it is left out of the "
         "contour all the same, as the long axis. Look at these masks.",
     )
+
+
+def _check_upright(chords: Chords, groups: NDArray[np.intp], findings: FindingList) -> None:
+    """Long axes that mostly lie across the picture: in apical views they point down."""
+    axis = chords.chords[chords.start[groups]]
+    flat = np.abs(axis[:, 2] - axis[:, 0]) > np.abs(axis[:, 3] - axis[:, 1])
+    if len(groups) and flat.mean() > 0.5:
+        findings.add(
+            "warning",
+            "tracing-lies-across",
+            _names_of(chords, groups[flat]),
+            f"In {int(flat.sum())} of {len(groups)} traced frames the long axis runs from side to side, where it "
+            "should run from top to bottom. Are x and y exchanged?",
+        )
 
 
 def _stacked(chords: Chords, regular: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -18,42 +18,13 @@ import numpy as np
 
 from echocycle.data.mask_set import MaskWriter
 from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
-from echocycle.datasets.echonet import authors_order, read_echonet
-from echocycle.datasets.echonet_report import render_report, report_dict
-from echocycle.datasets.echonet_source import decode_echonet, echonet_settings
-from echocycle.datasets.findings import merge_findings, plain_finding
+from echocycle.datasets.findings import finding_of, merge_findings, plain_finding
+from echocycle.datasets.open import open_source
 from echocycle.datasets.source import TRACE_BYTES, Decoded, Source
 from echocycle.errors import EchocycleError
 from echocycle.files import empty_unless_begun, read_json, write_json, write_text
 from echocycle.settings.stages import PrepareSettings
 from echocycle.workers import in_order
-
-
-def open_source(root: Path, settings: PrepareSettings) -> Source:
-    """What a folder holds: the layout of CAMUS is recognised, any other must be that of EchoNet-Dynamic."""
-    from echocycle.datasets.camus import is_camus
-
-    if is_camus(root):
-        from echocycle.datasets.camus_source import camus_source
-
-        return camus_source(root, settings)
-    folder = read_echonet(root, echonet_settings(settings))
-    listing = hashlib.sha256()
-    for r in folder.records:
-        listing.update(f"{r.name},{r.patient},{r.split},{r.ef},{r.edv_ml},{r.esv_ml},{r.fps}\n".encode())
-        for tracing in r.tracings:
-            listing.update(f"{tracing.frame},{len(tracing.chords)}\n".encode() + tracing.chords.tobytes())
-    return Source(
-        root=folder.root,
-        release=folder.release,
-        records=folder.records,
-        names=tuple(record.name for record in folder.records),
-        decode=decode_echonet,
-        digest=listing.hexdigest(),
-        ranks={name: rank for rank, name in enumerate(authors_order(folder.records))},
-        report={**report_dict(folder), "findings": [plain_finding(finding) for finding in folder.findings]},
-        page=render_report(folder),
-    )
 
 
 def prepare_store(
@@ -74,6 +45,7 @@ def prepare_store(
         EchocycleError: the folder is not in EchoNet's layout, or `store` holds something else.
     """
     opened, store = open_source(Path(source), settings), Path(store)
+    opened.check_may_be_prepared()
     said = {key: value for key, value in asdict(settings).items() if key != "workers" and value is not None}
     job = json.loads(json.dumps({"format": FORMAT, "listing": opened.digest, "settings": said}))  # as it is read back
     if store.exists():
@@ -111,18 +83,6 @@ def _decode_all(
     """Decoded videos in list order."""
     workers = settings.workers if len(records) > 3 else 0
     return in_order(decode, ((record, settings) for record in records), workers)
-
-
-def decode_findings(
-    source: Source, settings: PrepareSettings, *, progress: Callable[[int, int], None] | None = None
-) -> list[dict[str, Any]]:
-    """What reading every video of a folder would report, without keeping a frame."""
-    found: list[dict[str, Any]] = []
-    for number, decoded in enumerate(_decode_all(source.decode, list(source.records), settings), 1):
-        found += decoded.findings
-        if progress:
-            progress(number, len(source.records))
-    return merge_findings(found)
 
 
 # ------------------------------------------------------------------------------------------ writing the store
@@ -173,10 +133,11 @@ class _Writer:
 
     def add(self, decoded: Decoded, ranks: dict[str, int]) -> None:
         """Append one video: pixels and traces first, the journal's line last."""
-        entry = {"row": decoded.row, "findings": list(decoded.findings)}
+        row: dict[str, Any] = {"name": decoded.name} if decoded.row is None else asdict(decoded.row)
+        entry = {"row": row, "findings": [plain_finding(finding) for finding in decoded.findings]}
         if decoded.frames is not None:
-            decoded.row["offset"] = self.n_frames
-            decoded.row["authors_rank"] = ranks.get(decoded.row["name"], -1)
+            row["offset"] = self.n_frames
+            row["authors_rank"] = ranks.get(decoded.name, -1)
             for name, content in (("frames.u8", decoded.frames.data), ("traces.bin", decoded.traces)):
                 with open(self.folder / name, "ab") as file:
                     file.write(content)
@@ -206,8 +167,9 @@ class _Writer:
         write_text(self.folder / "index.csv", text.getvalue())
         traces = np.fromfile(self.folder / "traces.bin", np.uint8).reshape(len(rows), 2, TRACE_BYTES)
         np.save(self.folder / "traces.npy", traces)
-        findings = merge_findings(source.report["findings"], [f for e in self.entries for f in e["findings"]])
-        write_json(self.folder / "report.json", {**source.report, "findings": findings})
+        findings = merge_findings(source.findings, [finding_of(f) for e in self.entries for f in e["findings"]])
+        report = {**source.report, "findings": [plain_finding(finding) for finding in findings]}
+        write_json(self.folder / "report.json", report)
         if phantom:
             self._write_truth(source.root, rows)
         # started.json first: without it a killed `prepare` begins anew and trusts none of the others

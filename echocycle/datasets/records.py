@@ -14,10 +14,16 @@ from echocycle.errors import EchocycleError
 Split = Literal["train", "val", "test"]
 
 
-Release = Literal["older", "newer", "own"]
+Release = Literal["older", "newer", "own", "videos"]
 
 
 EdEsNaming = Literal["area", "code"]
+
+
+SplitBy = Literal["balance", "name"]
+
+
+EfUnit = Literal["percent", "share"]
 
 
 FILE_LIST = "FileList.csv"
@@ -27,9 +33,6 @@ TRACINGS = "VolumeTracings.csv"
 
 
 VIDEOS = "Videos"
-
-
-VIDEO_SUFFIXES = (".avi", ".mp4")
 
 
 # --------------------------------------------------------------------------------------- settings and results
@@ -48,10 +51,14 @@ class EchonetSettings:
     assign_splits: tuple[float, float, float] | None = None
     """Shares of train, val and test to draw where no split is listed; without them that is refused."""
     split_seed: int = 0
-    """Another number draws another split. Nothing else counts but the shares and the patient's name."""
+    """Another number draws another split."""
+    split_by: SplitBy = "balance"
+    """`balance`: exact counts, EF and tracings shared out. `name`: from the shares and the patient's name alone."""
+    ef_unit: EfUnit | None = None
+    """Unit of EF in the list; without it percent is expected and a list of shares refused."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("multi_trace", MultiTrace), ("ed_es_naming", EdEsNaming)):
+        for name, kind in (("multi_trace", MultiTrace), ("ed_es_naming", EdEsNaming), ("split_by", SplitBy)):
             if getattr(self, name) not in get_args(kind):
                 allowed = ", ".join(get_args(kind))
                 raise EchocycleError(f"{name} is {getattr(self, name)!r}; it must be one of {allowed}.")
@@ -92,6 +99,18 @@ class Record:
     width: int
     tracings: tuple[Tracing, ...]
     """In listing order."""
+    file: str = ""
+    """Path below the folder of videos, with `/`; empty where it is the file's name."""
+    ed_frame: int = -1
+    """Index from 0 as listed; -1 where not listed."""
+    es_frame: int = -1
+    contours: tuple[tuple[str, Path], ...] = ()
+    """Files of masks or contours, each with what it shows: `ED`, `ES`, or "" where the file says itself."""
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether anything is listed from which masks of ED and ES may come."""
+        return len(self.tracings) >= 2 or bool(self.contours)
 
 
 @dataclass(frozen=True)

@@ -267,4 +267,11 @@ class PrepareSettings:
     damaged: Literal["leave-out", "cut"] = "leave-out"
     """A damaged video is left out and reported, or kept up to the damage."""
     assign_splits: tuple[float, float, float] | None = None
-    """Shares of train, val and test, such as 0.75 0.125 0.125, drawn from the names where no split is listed."""
+    """Shares of train, val and test, such as 0.75 0.125 0.125, drawn by patient where no split is listed."""
+    split_by: Literal["balance", "name"] | None = None
+    """How missing splits are drawn: `balance` (default: exact counts, EF and tracings shared out evenly) or `name`
+    (from each patient's name alone, so that added videos never move others)."""
+    split_seed: int | None = None
+    """Another number draws other splits; 0 where it is not given."""
+    ef_unit: Literal["percent", "share"] | None = None
+    """Unit of EF in the list: `percent`, or `share` (0.55 for 55 %). Without it a list of shares is refused."""

@@ -597,7 +597,7 @@ def test_cut_off_file_is_named(request, release):
 
 
 @pytest.mark.parametrize(
-    ("share", "message"), [(1, None), (3, "ends before its last pixel"), (60, "within its header")]
+    ("share", "message"), [(1, None), (3, "Expected .* bytes, got|cannot be read"), (60, "cannot be read")]
 )
 def test_cut_off_file_without_compression(tmp_path, share, message):
     patient, _ = one_patient(tmp_path, masks=False)

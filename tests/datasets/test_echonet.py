@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echocycle.datasets.contours.read import contour_pair
 from echocycle.datasets.echonet import UNTRACED_NAMES, authors_order, read_echonet
 from echocycle.datasets.echonet_report import render_report, report_dict
 from echocycle.datasets.echonet_tracings import traced_pair
@@ -191,8 +192,13 @@ def test_missing_split_is_refused_or_drawn_from_the_name(tmp_path):
     folder = read_echonet(root, settings)
     split = {record.name: record.split for record in folder.records}
     counts = [list(split.values()).count(name) for name in ("train", "val", "test")]
-    assert counts == pytest.approx([300, 50, 50], abs=30)
+    assert counts == [300, 50, 50]
     assert kinds(folder)["splits-assigned"].level == "note"
+
+    settings = replace(settings, split_by="name")
+    split = {record.name: record.split for record in read_echonet(root, settings).records}
+    counts = [list(split.values()).count(name) for name in ("train", "val", "test")]
+    assert counts == pytest.approx([300, 50, 50], abs=30)
 
     more = own_list(
         tmp_path / "b",
@@ -604,12 +610,12 @@ def test_report_is_json_deterministic_and_shortens_names(tmp_path):
     report = report_dict(folder)
     json.dumps(report, allow_nan=False)
     assert report == report_dict(read_echonet(root))
+    assert folder.findings == read_echonet(root).findings
     assert report["splits"]["train"]["videos"] == 30
     assert report["splits"]["train"]["labelled"] == 2
     assert report["splits"]["test"]["traced"] == 1
     assert report["splits"]["val"]["ef_percent"] is None
-    untraced = next(finding for finding in report["findings"] if finding["kind"] == "untraced")
-    assert untraced["count"] == len(untraced["names"]) == 30
+    assert len(kinds(folder)["untraced"].names) == 30
 
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
@@ -630,3 +636,27 @@ def test_findings_are_sorted_by_level_and_show_lines(tmp_path):
         ("note", "untraced"),
     ]
     assert finding_text(folder.findings[0]).endswith("[bad (line 5)]")
+
+
+# ------------------------------------------------------------------------------------- the pediatric relative
+
+
+def test_folds_and_corners_of_the_pediatric_release(tmp_path):
+    """Splits are ten folds, tracings are corners (X, Y, Frame), and `Height` is the child's."""
+    names = [f"CR{number:02}" for number in range(10)]
+    rows = "".join(f"{name}.avi,{50 + number},M,7,24.1,120.5,{number}\n" for number, name in enumerate(names))
+    root = own_list(tmp_path / "a", f"FileName,EF,Sex,Age,Weight,Height,Split\n{rows}", names)
+    corners = "".join(
+        f"CR00.avi,{x},{y},{frame}\n"
+        for frame, w in ((3, 20), (9, 12))
+        for x, y in ((40, 30), (40 + w, 60), (40 - w, 60))
+    )
+    (root / "VolumeTracings.csv").write_text(f"FileName,X,Y,Frame\n{corners}")
+    folder = read_echonet(root)
+    assert [record.split for record in folder.records] == ["train"] * 8 + ["val", "test"]
+    assert kinds(folder)["folds-as-splits"].level == "note"
+    assert folder.records[0].height == 0
+    assert [record.is_traced for record in folder.records] == [True] + [False] * 9
+    pair = contour_pair(folder.records[0], 20, 112, 112)
+    assert (pair.ed_frame, pair.es_frame) == (3, 9)
+    assert pair.ed_mask.sum() == pytest.approx(20 * 30, rel=0.1)

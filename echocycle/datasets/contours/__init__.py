@@ -1,0 +1,1 @@
+"""Masks and contours of the left ventricle in the formats of annotation tools: one reader a format."""
