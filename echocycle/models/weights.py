@@ -18,21 +18,16 @@ def weights_file(path: Path | str) -> Path:
     return path
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint: safetensors, a bare state dictionary, or one under `state_dict`.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a pickled checkpoint: tensors, numbers and words, and nothing that could run.
 
-    A leading `module.` (DataParallel) is taken off the names. Pickled checkpoints are read with
-    `weights_only=True`; NumPy scalars and random states, which the public EchoNet, CSS and AdaCon checkpoints
-    carry, are let through by name.
+    Read with `weights_only=True`; NumPy scalars, arrays and random states, which the public EchoNet, CSS and AdaCon
+    checkpoints carry, are let through by name.
+
+    Raises:
+        EchocycleError: it holds other objects, is damaged, or is no dictionary.
     """
     path = weights_file(path)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        try:
-            return dict(load_file(path))
-        except Exception as error:
-            raise EchocycleError(f"The weights {path} cannot be read: {error}") from error
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.uint32, np.bool_)]
     multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
     allowed = [
@@ -49,10 +44,29 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise EchocycleError(f"The weights {path} cannot be read: {error}") from error
-    if isinstance(content, dict) and "state_dict" in content:
-        content = content["state_dict"]
-    named = content.items() if isinstance(content, dict) else ()
-    state = {str(key).removeprefix("module."): value for key, value in named if isinstance(value, Tensor)}
+    if not isinstance(content, dict):
+        raise EchocycleError(f"{path} holds a {type(content).__name__}, no named tensors; it is not a checkpoint.")
+    return content
+
+
+def named_tensors(content: dict[str, Any], key: str = "state_dict") -> dict[str, Tensor]:
+    """The tensors under `key`, or of the whole where there is no such key, without DataParallel's `module.`."""
+    inner = content.get(key, content)
+    named = inner.items() if isinstance(inner, dict) else ()
+    return {str(name).removeprefix("module."): value for name, value in named if isinstance(value, Tensor)}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint: safetensors, a bare state dictionary, or one under `state_dict`."""
+    path = weights_file(path)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except Exception as error:
+            raise EchocycleError(f"The weights {path} cannot be read: {error}") from error
+    state = named_tensors(read_checkpoint(path))
     if not state:
         raise EchocycleError(f"{path} holds no named tensors; it is not a checkpoint.")
     return state
