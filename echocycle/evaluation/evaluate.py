@@ -17,7 +17,7 @@ from echocycle.data.store import Store
 from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predict
-from echocycle.evaluation.intervals import Interval, bootstrap_intervals
+from echocycle.evaluation.intervals import Interval, video_intervals
 from echocycle.evaluation.metrics import dice_per_video, naive_prediction, pooled_dice
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import (
@@ -186,7 +186,7 @@ def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict
         if len(rows) > 1:
             found.setdefault(str(split), {})[str(protocol)] = {
                 "videos": len(rows),
-                **intervals(rows["ef_true"].to_numpy(), rows["ef_pred"].to_numpy(), rows["patient"]),
+                **_as_json(video_intervals(rows)),
             }
             if missing := (asked or {}).get(str(split), len(rows)) - len(rows):
                 found[str(split)][str(protocol)]["not_measured"] = missing
@@ -195,7 +195,10 @@ def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict
 
 def intervals(true: np.ndarray, pred: np.ndarray, patients: Any) -> dict[str, Any]:
     """`METRICS` of videos with 95 % intervals over patients, as plain JSON; an undefined metric is left out."""
-    found = bootstrap_intervals(true, pred, groups=list(patients))
+    return _as_json(video_intervals(pd.DataFrame({"ef_true": true, "ef_pred": pred, "patient": list(patients)})))
+
+
+def _as_json(found: dict[str, Interval]) -> dict[str, Any]:
     return {name: interval_dict(interval) for name, interval in found.items() if math.isfinite(interval.value)}
 
 

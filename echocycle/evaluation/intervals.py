@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -129,6 +130,23 @@ def bootstrap_interval(
     return bootstrap_intervals(
         true, pred, {"it": find_metric(metric)}, resamples=resamples, level=level, seed=seed, groups=groups
     )["it"]
+
+
+def video_intervals(
+    videos: pd.DataFrame, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> dict[str, Interval]:
+    """Intervals of all metrics of a table of videos with the columns ef_true, ef_pred and patient.
+
+    What `evaluate` notes in metrics.json and what a report prints are both made here.
+    """
+    return bootstrap_intervals(
+        videos["ef_true"],
+        videos["ef_pred"],
+        resamples=resamples,
+        level=level,
+        seed=seed,
+        groups=list(videos["patient"]),
+    )
 
 
 def echonet_bootstrap(
@@ -263,3 +281,34 @@ def unpaired_t(values_a: ArrayLike, values_b: ArrayLike, *, equal_variance: bool
     spread = share_a**2 / (len(a) - 1) + share_b**2 / (len(b) - 1)
     degrees = float((share_a + share_b) ** 2 / spread) if spread > 0 else math.nan
     return _t_test(difference, math.sqrt(share_a + share_b), degrees)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same videos: the difference (A minus B) with its interval, and both tests."""
+
+    difference: Interval
+    over_videos: TTest
+    over_runs: TTest | None
+    """None where a method was trained once."""
+
+
+def compare_methods(
+    true: ArrayLike,
+    pred_a: ArrayLike,
+    pred_b: ArrayLike,
+    metric: str | Metric = "mae",
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+    groups: Sequence[Any] | ArrayLike | None = None,
+) -> Comparison:
+    """`paired_difference`, `paired_t` over videos, and `unpaired_t` over the metric of each run; arguments as there."""
+    function = find_metric(metric)
+    runs = [[float(function(true, run)) for run in _check_runs(true, pred)[1]] for pred in (pred_a, pred_b)]
+    return Comparison(
+        paired_difference(true, pred_a, pred_b, metric, resamples=resamples, level=level, seed=seed, groups=groups),
+        paired_t(true, pred_a, pred_b),
+        unpaired_t(*runs) if min(map(len, runs)) > 1 else None,
+    )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from echocycle.errors import EchocycleError
 from echocycle.reporting import figures
-from echocycle.reporting.blocks import Block, Cell, Details, Drawing, Missing, Section, Table, Text, count, joined
+from echocycle.reporting.blocks import Block, Cell, Details, Figure, Missing, Section, Table, Text, count, joined
 from echocycle.reporting.run_data import NOT_RECORDED, LabelBudget, Provenance, ReportData, RunReport
 
 
@@ -38,8 +38,8 @@ def training_section(data: ReportData, problems: list[str]) -> Section:
     for tables in stages.values():
         for part in chunks(list(tables), len(figures.SERIES)):
             try:
-                svg = figures.losses_figure({name: tables[name] for name in part})
-                blocks.append(Drawing(svg, f"Training curves of {joined(part)}."))
+                picture = figures.losses_figure({name: tables[name] for name in part})
+                blocks.append(Figure(picture, f"Training curves of {joined(part)}."))
             except EchocycleError as error:
                 problems.append(f"Training curves of {joined(part)}: {error}")
     blocks += missing_runs(data, "", "training curves", lambda run: run.losses, "a CSV of losses")

@@ -10,17 +10,18 @@ from echocycle.errors import EchocycleError
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import read_dice, read_predictions, read_volumes
 from echocycle.files import write_text
-from echocycle.reporting import html as page
+from echocycle.reporting.html import write_html
+from echocycle.reporting.markdown import write_markdown
 from echocycle.reporting.run_data import LabelBudget, Overlays, Provenance, ReportData, RunReport
+from echocycle.reporting.sections import report_page
 from echocycle.runs import Run, versions
 
 
 def write_report(runs: list[Path], out: Path, title: str) -> Path:
-    """Write the HTML page and its Markdown twin; gives the page's path."""
-    data = collect(runs, title)
-    contents = page.build_contents(data)
-    page.write_report(out, contents)
-    write_text(out.with_suffix(".md"), page.write_markdown(contents))
+    """Write the HTML page, its Markdown twin, and a folder with its tables and figures; gives the page's path."""
+    page = report_page(collect(runs, title))
+    write_text(out, write_html(page))
+    write_text(out.with_suffix(".md"), write_markdown(page))
     return out
 
 

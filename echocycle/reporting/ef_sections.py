@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.intervals import Interval, TTest, bootstrap_intervals, paired_difference, paired_t, unpaired_t
+from echocycle.evaluation.intervals import Interval, TTest, compare_methods, video_intervals
 from echocycle.evaluation.metrics import mean_and_sd, naive_prediction
 from echocycle.evaluation.tables import check_predictions, per_video
 from echocycle.reporting import figures
@@ -21,12 +21,13 @@ from echocycle.reporting.about_sections import chunks, missing_runs
 from echocycle.reporting.blocks import (
     Block,
     Cell,
-    Drawing,
+    Figure,
     Missing,
     Section,
     Table,
     Text,
     count,
+    count_cell,
     interval_cell,
     joined,
     number,
@@ -53,9 +54,9 @@ class Result:
         return self.split, self.protocol
 
 
-def _resampling(data: ReportData, videos: pd.DataFrame) -> dict[str, Any]:
-    """How intervals over these videos are made."""
-    return {"groups": videos["patient"], "resamples": data.resamples, "level": data.level, "seed": data.seed}
+def _resampling(data: ReportData) -> dict[str, Any]:
+    """How intervals are made."""
+    return {"resamples": data.resamples, "level": data.level, "seed": data.seed}
 
 
 def results_of(data: ReportData, problems: list[str]) -> list[Result]:
@@ -72,7 +73,7 @@ def results_of(data: ReportData, problems: list[str]) -> list[Result]:
         for (split, protocol), part in videos.groupby(["split", "protocol"], sort=False):
             part = part.reset_index(drop=True)
             try:
-                intervals = bootstrap_intervals(part["ef_true"], part["ef_pred"], **_resampling(data, part))
+                intervals = video_intervals(part, **_resampling(data))
             except EchocycleError as error:
                 problems.append(f"{run.name}, split {split}, {protocol}: {error}")
                 continue
@@ -101,7 +102,7 @@ def naive_results(data: ReportData, results: Sequence[Result], problems: list[st
     for split in dict.fromkeys(result.split for result in results):
         like = next(result for result in results if result.split == split)
         videos = like.videos.assign(ef_pred=answer)
-        intervals = bootstrap_intervals(videos["ef_true"], videos["ef_pred"], **_resampling(data, videos))
+        intervals = video_intervals(videos, **_resampling(data))
         run = RunReport(name="no video looked at", method=f"mean training EF, {number(answer, 1)}\u00a0%")
         rows.append((Result(run, split, "–", videos, intervals), answer))
     return rows
@@ -171,7 +172,7 @@ def runs_section(data: ReportData, results: Sequence[Result], naive: Sequence[tu
         caption = f"Mean absolute error on split {place[0]}, {place[1]}, with {percent(data.level)} intervals."
         for other in (other for other, _ in naive if other.split == place[0]):
             caption += f" Always answering the mean training EF: {number(other.intervals['mae'].value)}."
-        blocks.append(Drawing(figures.interval_figure(errors, "mean absolute error, EF points"), caption))
+        blocks.append(Figure(figures.interval_figure(errors, "mean absolute error, EF points"), caption))
     if results:
         columns = ["<run", "<method", "seed", "labelled", "<split", "<protocol", "videos"]
         columns += [label for _, label, *_ in _METRIC_COLUMNS] + ["limits of agreement"]
@@ -246,25 +247,24 @@ def _common(a: Sequence[Result], b: Sequence[Result]) -> tuple[pd.DataFrame, np.
 def _test_cell(test: TTest | None) -> Cell:
     if test is None:
         return Cell("–", "needs 2 runs each")
-    return Cell(p_value(test.p), f"t = {number(test.statistic)}")
+    return Cell(p_value(test.p), f"t = {number(test.statistic)}", test.p)
 
 
 def _difference_row(data: ReportData, name: str, a: Sequence[Result], b: Sequence[Result]) -> list[Cell]:
     videos, preds_a, preds_b = _common(a, b)
-    true = videos["ef_true"].to_numpy(float)
-    differences = [
-        paired_difference(true, preds_a, preds_b, metric, **_resampling(data, videos)) for metric in ("mae", "rmse")
-    ]
-    runs = [[result.intervals["mae"].value for result in family] for family in (a, b)]
-    over_runs = unpaired_t(*runs) if min(map(len, runs)) > 1 else None
+    true, patients = videos["ef_true"].to_numpy(float), videos["patient"]
+    by_mae, by_rmse = (
+        compare_methods(true, preds_a, preds_b, metric, groups=patients, **_resampling(data))
+        for metric in ("mae", "rmse")
+    )
     return [
         Cell(name),
         Cell(a[0].split),
         Cell(a[0].protocol),
-        Cell(count(len(videos))),
-        *(interval_cell(difference, sign=True) for difference in differences),
-        _test_cell(paired_t(true, preds_a, preds_b)),
-        _test_cell(over_runs),
+        count_cell(len(videos)),
+        *(interval_cell(found.difference, sign=True) for found in (by_mae, by_rmse)),
+        _test_cell(by_mae.over_videos),
+        _test_cell(by_mae.over_runs),
         Cell(f"{len(a)} and {len(b)}"),
     ]
 
@@ -311,7 +311,7 @@ def agreement_section(results: Sequence[Result]) -> Section:
         for part in chunks(panels):
             where = f"split {place[0]}, {place[1]}"
             words = f"Predicted against true EF, {where}; dashed: identity."
-            blocks.append(Drawing(figures.scatter_figure(part), words))
+            blocks.append(Figure(figures.scatter_figure(part), words))
             words = f"Differences, {where}; solid: bias, dashed: 95 % limits of agreement."
-            blocks.append(Drawing(figures.bland_altman_figure(part), words))
+            blocks.append(Figure(figures.bland_altman_figure(part), words))
     return Section("Agreement with the labels", blocks or [Missing("No predictions, so there is nothing to draw.")])

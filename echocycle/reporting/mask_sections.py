@@ -10,7 +10,7 @@ from echocycle.evaluation.metrics import METRICS, dice_per_video, pooled_dice
 from echocycle.evaluation.tables import check_dice, check_volumes
 from echocycle.reporting import figures
 from echocycle.reporting.about_sections import missing_runs
-from echocycle.reporting.blocks import Block, Cell, Details, Drawing, Missing, Section, Table, count, number
+from echocycle.reporting.blocks import Block, Cell, Details, Figure, Missing, Section, Table, count, number
 from echocycle.reporting.ef_sections import Result, table_with_common_columns
 from echocycle.reporting.run_data import ReportData, RunReport
 
@@ -159,8 +159,8 @@ def masks_section(data: ReportData, problems: list[str]) -> Section:
         try:
             if run.overlays is not None:
                 shown = run.overlays
-                svg = figures.overlay_figure(shown.frames, shown.true, shown.pred, shown.captions)
-                blocks.append(Drawing(svg, f"Masks of {run.name}: true (solid, blue), predicted (dashed, orange)."))
+                picture = figures.overlay_figure(shown.frames, shown.true, shown.pred, shown.captions)
+                blocks.append(Figure(picture, f"Masks of {run.name}: true (solid, blue), predicted (dashed, orange)."))
         except EchocycleError as error:
             problems.append(f"Masks of {run.name}: {error}")
     blocks += missing_runs(

@@ -1,9 +1,21 @@
-"""The report's sections in their order, and the tiles of its first screen."""
+"""The report on runs as a page: what stands first, then its sections in their order."""
 
 from collections.abc import Sequence
 
 from echocycle.reporting.about_sections import facts, labels_section, settings_section, training_section
-from echocycle.reporting.blocks import Contents, Tile, count, interval_cell, joined
+from echocycle.reporting.blocks import (
+    Beware,
+    Block,
+    Code,
+    Facts,
+    Page,
+    Tile,
+    Tiles,
+    Words,
+    count,
+    interval_cell,
+    joined,
+)
 from echocycle.reporting.ef_sections import (
     Result,
     agreement_section,
@@ -41,7 +53,7 @@ def _tiles(data: ReportData, results: Sequence[Result], naive: Sequence[tuple[Re
     return tiles
 
 
-def build_contents(data: ReportData) -> Contents:
+def report_page(data: ReportData) -> Page:
     """Compute every number and figure of a report.
 
     Missing parts, and tables that break their rules, are named in the report instead of ending it.
@@ -64,11 +76,9 @@ def build_contents(data: ReportData) -> Contents:
         training_section(data, problems),
         settings_section(data),
     ]
-    return Contents(
-        title=data.title,
-        date=data.date or NOT_RECORDED,
-        facts=facts(data.provenance),
-        tiles=_tiles(data, results, naive),
-        warnings=[*data.warnings, *problems],
-        sections=sections,
-    )
+    lead: list[Block] = [Tiles(_tiles(data, results, naive))] if data.runs else []
+    if warnings := [*data.warnings, *problems]:
+        lead.append(Beware("Warnings", warnings))
+    about: list[tuple[str, Words]] = [("Date", data.date or NOT_RECORDED)]
+    about += [(label, (Code(value),) if label == "Command" else value) for label, value in facts(data.provenance)]
+    return Page(data.title, [*lead, Facts(about)], sections)
