@@ -13,7 +13,7 @@ from echocycle.benchmarks.report import (
     precision_name,
     seconds_of,
     short,
-    times_as_fast,
+    speed_up,
     whole_chain,
 )
 from echocycle.files import write_text
@@ -116,24 +116,27 @@ def _lead(comparison: dict[str, Any], operations: list[Operation], image: str) -
                 "measures in every 25th step. The networks start from random weights and are trained for moments only.",
             )
         ),
-        Figure(chart(comparison), "Times as fast as the reference's way", "speed-up", image),
+        Figure(chart(comparison), "Speed-up over the reference", "speed-up", image),
     ]
 
 
 def _time(operations: list[Operation], on_gpu: bool) -> list[Block]:
-    header = ["<", "in a round", "reference", "echocycle", "times as fast", *["than with TF32 off"] * on_gpu]
+    header = ["<", "in a round", "reference", "echocycle", "speed-up", *["with TF32 off"] * on_gpu]
     rows = [_time_row(operation, side, on_gpu) for operation in operations for side in our_sides(operation)]
     waiting = max(100 * operation.checks.get("waiting_share", 0) for operation in operations)
     words = f"The training loop waited for its batches for at most {waiting:.1f} % of a step, in one process."
     if on_gpu:
-        words += " The reference runs with PyTorch's defaults, TF32 in convolutions; the last column is without."
+        words += (
+            " The reference runs with PyTorch's defaults, TF32 in convolutions; the last column is the speed-up over "
+            "it without."
+        )
     return [table_of(header, rows, name="time"), Text(words)]
 
 
 def _time_row(operation: Operation, side: str, on_gpu: bool) -> list[str]:
     unit = operation.unit.removesuffix("s") if operation.count == 1 else operation.unit
     row = [label_of(operation, side), f"{operation.count} {unit}", seconds_of(operation, REFERENCE)]
-    row += [seconds_of(operation, side), times_as_fast(operation, side)]
+    row += [seconds_of(operation, side), speed_up(operation, side)]
     if on_gpu:
         row.append(short(median(speedups(operation, side, NO_TF32))) if NO_TF32 in operation.sides else "")
     return row

@@ -60,7 +60,7 @@ def compare(out: Path, plan: Plan, device: torch.device) -> dict[str, Any]:
         for name in todo:
             operations = []
             for operation in GROUPS[name](ground):
-                console.print(f"{operation.title}: {times_as_fast(operation, _best(operation))}")
+                console.print(f"{operation.title}: {speed_up(operation, _best(operation))}")
                 operations.append(asdict(operation))
             done["groups"][name] = operations
             write_json(file, done)
@@ -97,8 +97,8 @@ def _best(operation: Operation) -> str:
 # --------------------------------------------------------------------------------------------------- numbers
 
 
-def times_as_fast(operation: Operation, side: str) -> str:
-    """How many times as fast, with the lowest and the highest round."""
+def speed_up(operation: Operation, side: str) -> str:
+    """The speed-up over the reference, with the lowest and the highest round."""
     values = speedups(operation, side)
     return f"{short(median(values))} times ({short(min(values))} to {short(max(values))})"
 
@@ -128,13 +128,13 @@ def label_of(operation: Operation, side: str) -> str:
 
 def table_of(comparison: dict[str, Any]) -> Table:
     """Times and ratios, for the console."""
-    table = Table(title="echocycle against the reference's way", box=None, pad_edge=False)
-    for name in ("", "reference", "echocycle", "times as fast"):
+    table = Table(title="echocycle against the reference", box=None, pad_edge=False)
+    for name in ("", "reference", "echocycle", "speed-up"):
         table.add_column(name, justify="left" if not name else "right")
     for operation in operations_of(comparison):
         for side in our_sides(operation):
             seconds = seconds_of(operation, REFERENCE), seconds_of(operation, side)
-            table.add_row(label_of(operation, side), *seconds, times_as_fast(operation, side))
+            table.add_row(label_of(operation, side), *seconds, speed_up(operation, side))
     return table
 
 
@@ -169,12 +169,12 @@ def whole_chain(comparison: dict[str, Any], side: str) -> dict[str, float]:
 
 
 def chart(comparison: dict[str, Any]) -> Picture:
-    """How many times as fast each operation is, on a logarithmic axis: median, and lowest to highest round."""
+    """The speed-up of each operation, on a logarithmic axis: median, and lowest to highest round."""
     operations = operations_of(comparison)
     rows = [(label_of(o, side), speedups(o, side)) for o in operations for side in our_sides(o)]
     masks = next(operation for operation in operations if operation.name == "masks")
     smaller = masks.checks[f"bytes, {REFERENCE}"] / masks.checks[f"bytes, {OURS}"]
-    rows.append(("masks on disk, times as small", [smaller]))
+    rows.append(("masks on disk, times smaller", [smaller]))
 
     def on(figure: Figure) -> None:
         axis: Axes = figure.subplots()
@@ -198,7 +198,7 @@ def chart(comparison: dict[str, Any]) -> Picture:
         axis.set_yticks(range(len(rows)), [name for name, _ in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.tick_params(axis="y", length=0, colors=INK)
-        axis.set_xlabel("times as fast as the reference's way")
+        axis.set_xlabel("speed-up over the reference")
         axis.grid(False, axis="y")
         axis.spines["left"].set_visible(False)
 

@@ -112,6 +112,27 @@ EXPERIMENT_DICE: Columns = _PLACE | {
     name: DICE[name] for name in ("split", "video", "phase", "intersection", "size_true", "size_pred")
 }
 
+
+def explain_protocol(protocol: str, stride: int | None = None, draws: int | None = None) -> str:
+    """What a protocol of predictions.csv means, as a sentence; "" for one that is not known.
+
+    Args:
+        stride: frames between the starts of `strided`, where it is known.
+        draws: how many clips `one-clip` draws, each by itself, where it is known.
+    """
+    every = {None: "n-th", 1: "1st", 2: "2nd", 3: "3rd"}.get(stride, f"{stride}th")
+    clips = "random draws of one clip" if draws is None else f"{draws} random draws of one clip"
+    said = {
+        "all-clips": "a video's EF is the mean over clips from every start.",
+        "strided": f"a video's EF is the mean over clips from every {every} start.",
+        "one-clip": f"the metric's mean over {clips} a video.",
+        "beat-by-beat": "the mean over one clip around each systole that the masks show.",
+    }
+    if protocol.startswith("one-clip-"):
+        return f"a video's EF is that of one clip, drawn at random with seed {protocol.removeprefix('one-clip-')}."
+    return said.get(protocol, "")
+
+
 _PREDICTION_KEY = ["run", "split", "protocol", "video", "clip_start"]
 
 # --- checks -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from echocycle.evaluation.tables import CELL
+from echocycle.evaluation.tables import CELL, explain_protocol
 from echocycle.reporting.blocks import (
     Block,
     Code,
@@ -88,24 +88,15 @@ def _where_from(about: dict[str, Any]) -> list[Words]:
 def _how(about: dict[str, Any], tidy: pd.DataFrame) -> Words:
     """What the page's numbers, protocols and metrics are, a line each."""
     evaluate = about.get("evaluate", {})
-    seeds = f"{len(evaluate['clip_seeds'])} random draws of one clip" if evaluate else "random draws of one clip"
-    said = {
-        "all-clips": "all-clips: a video's EF is the mean over clips from every start.",
-        "strided": f"strided: a video's EF is the mean over clips from every {_th(evaluate.get('stride'))} start.",
-        "one-clip": f"one-clip: the metric's mean over {seeds} a video.",
-        "beat-by-beat": "beat-by-beat: the mean over one clip around each systole that the masks show.",
-    }
+    draws = len(evaluate["clip_seeds"]) if evaluate else None
+    said = {name: explain_protocol(name, evaluate.get("stride"), draws) for name in tidy["protocol"].unique()}
     found = ["Ours: mean ± standard deviation (ddof 1) over seeds, of the same labelled videos."]
-    found += [said[protocol] for protocol in tidy["protocol"].unique() if protocol in said]
+    found += [f"{name}: {words}" for name, words in said.items() if words]
     if "RMSE" in set(tidy["metric"]):
         found.append("RMSE stands in the CSV.")
     if DICE in set(tidy["metric"]):
         found.append("Dice is pooled over the pixels of all videos, as the paper's; *per video* is the videos' mean.")
     return marked("\n".join(found))
-
-
-def _th(number: int | None) -> str:
-    return "n-th" if number is None else {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")
 
 
 def _missing(about: dict[str, Any]) -> list[Section]:

@@ -1,6 +1,7 @@
 """The report holds every number, asks no other host for anything, and names what is missing."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
         provenance=Provenance("echocycle 9.9", "2.11", "phantom 1", "phantom", "echocycle report runs", "a laptop"),
         train_ef=[50, 60],
         reference="supervised",
+        public_names=True,
         warnings=["Something <b>to</b> know."],
         resamples=400,
     )
@@ -121,8 +123,10 @@ def test_page_is_self_contained(page: str):
     assert "http" not in page
     assert "<script" not in page
     assert "@import" not in page
-    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", page)
+    assert "//" not in re.sub(r"data:image/png;base64,[^\"]*", "", page)
+    assert not re.search(r"""(?:src|srcset|data|action)\s*=\s*["'](?!#|data:)""", page)
     assert not re.search(r"url\((?!#)", page)
+    assert set(re.findall(r'<image[^>]*href="(.{22})', page)) == {"data:image/png;base64,"}
 
 
 def test_page_is_well_formed(page: str):
@@ -174,7 +178,7 @@ def test_every_metric_with_its_interval(full: ReportData, page: str):
         limits = [number(METRICS[f"{side}_limit"](TRUE, pred)) for side in ("lower", "upper")]
         assert " to ".join(limits) in page
     naive = METRICS["mae"](TRUE, np.full(VIDEOS, 55.0))
-    assert f"Always answering the mean training EF: {naive:.2f}." in page
+    assert f"Baseline, always the mean EF: {naive:.2f}." in page
 
 
 def test_the_page_prints_the_intervals_of_metrics_json():
@@ -207,6 +211,20 @@ def test_methods_and_pairs(full: ReportData, contents: Page):
     assert row[4].text == p_value(test.p)
 
 
+def test_what_public_code_prints_is_shown_beside_public_data_only(full: ReportData, contents: Page):
+    """Its names of ED and ES, and its r² that it calls R²."""
+    own = report_page(replace(full, public_names=False))
+    (table,), (shown,) = tables(own, "Segmentation"), tables(own, "Ejection fraction, run by run")
+    assert "<naming" not in table.columns
+    assert len(table.rows) == 1
+    assert "r², %" not in shown.columns
+    text = write_html(own)
+    assert "public code" not in text
+    assert "r²" not in text
+    (shown,) = tables(contents, "Ejection fraction, run by run")
+    assert "r², %" in shown.columns
+
+
 def test_dice_has_both_namings(contents: Page):
     (table,) = tables(contents, "Segmentation")
     frame = dice()
@@ -223,11 +241,12 @@ def test_dice_has_both_namings(contents: Page):
 
 def test_discs_stand_beside_regression(full: ReportData, contents: Page, page: str):
     (table,) = tables(contents, "EF by discs")
-    rows = {row[1].text: [cell.text for cell in row[2:]] for row in table.rows}
-    assert rows["by discs"][:2] == ["9", "2.00"]
-    assert rows["by area and length"][-1] == "−1.00"
+    rows = {row[0].text: dict(zip(table.columns, (cell.text for cell in row), strict=True)) for row in table.rows}
+    assert (rows["by discs"]["videos"], rows["by discs"]["MAE"]) == ("9", "2.00")
+    assert rows["by area and length"]["bias"] == "−1.00"
     expected = number(METRICS["mae"](TRUE[:9], per_video(full.runs[2])[:9]))
-    assert rows["regressed, student-0, all_clips"][:2] == ["9", expected]
+    found = rows["regressed, student-0, all_clips"]
+    assert (found["videos"], found["MAE"]) == ("9", expected)
     assert "1 of 10 videos have no EF by discs" in page
 
 
@@ -252,6 +271,7 @@ def test_nothing_is_skipped_silently():
         "No run has predictions", "No run has overlaps of masks", "No run has EF by discs", "No run has training curves",
         "No run has a sheet of masks", "No run has a label budget", "not recorded: alone",
         "No settings were recorded for alone", "There are no two methods", "nothing to average",
+        "nothing to list", "it cannot be said",
     ):  # fmt: skip
         assert words in page, words
     assert page.count("not recorded") > 7
@@ -266,7 +286,7 @@ def test_some_runs_lack_something(full: ReportData, contents: Page):
     missing = [block.text for section in lacking.sections for block in section.blocks if isinstance(block, Missing)]
     assert "Without predictions (predictions.csv): bare." in missing
     assert "Without overlaps of masks (dice.csv): bare." in missing
-    assert any("no naive baseline" in text for text in missing)
+    assert any("no baseline that always answers" in text for text in missing)
 
 
 def test_broken_parts_become_warnings(tmp_path: Path):
@@ -286,7 +306,7 @@ def test_broken_parts_become_warnings(tmp_path: Path):
         "reference method 'oracle'",
     ):  # fmt: skip
         assert any(words in plain(item) for item in warnings), words
-    assert "Warnings" in write_html(contents)
+    assert "Beware" in write_html(contents)
 
 
 def test_used_annotations_are_admitted():
