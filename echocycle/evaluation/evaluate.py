@@ -21,6 +21,7 @@ from echocycle.evaluation.intervals import Interval, video_intervals
 from echocycle.evaluation.metrics import dice_per_video, naive_prediction, pooled_dice
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import (
+    explain_protocol,
     per_video,
     read_dice,
     read_predictions,
@@ -147,9 +148,11 @@ def _evaluate_regressor(
     if not rows:
         raise EchocycleError(f"No beat was found in the masks of any video; evaluate {run.path} by another protocol.")
     write_predictions(folder / "predictions.csv", pd.DataFrame(rows))
+    table = read_predictions(folder / "predictions.csv")
     asked = store.index["split"][labelled].value_counts().to_dict()
     return {
-        "ef": ef_metrics(read_predictions(folder / "predictions.csv"), asked),
+        "ef": ef_metrics(table, asked),
+        "protocols": protocols_used(table, settings),
         "naive": naive,
     }
 
@@ -173,6 +176,12 @@ def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[st
         if len(rows) > 1:
             found[split] = intervals(rows["ef"].to_numpy(), np.full(len(rows), guess), rows["patient"])
     return found
+
+
+def protocols_used(table: pd.DataFrame, settings: EvaluateSettings) -> dict[str, str]:
+    """How clips were chosen for each protocol of predictions.csv, in words."""
+    used = table["protocol"].unique()
+    return {str(name): explain_protocol(str(name), settings.stride, len(settings.clip_seeds)) for name in used}
 
 
 def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict[str, Any]:

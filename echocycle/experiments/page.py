@@ -63,7 +63,7 @@ def page_of(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -
     if sections:
         sections[-1] = Section(sections[-1].title, [*sections[-1].blocks, *notes])
     title = f"Table {about['paper']}: {about['title']}" if about["paper"] else about["title"]
-    return Page(title, lead, [*sections, *_comparison_section(compared)])
+    return Page(title, lead, [*sections, *_comparison_section(tidy, compared)])
 
 
 def render_page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> str:
@@ -154,13 +154,13 @@ def _budget_note(budgets: list[dict[str, Any]]) -> list[Block]:
     return notes
 
 
-def _comparison_section(compared: pd.DataFrame) -> list[Section]:
+def _comparison_section(tidy: pd.DataFrame, compared: pd.DataFrame) -> list[Section]:
     if not len(compared):
         return []
     words = (
         "Difference of two rows on the same test videos with its 95 % interval (paired bootstrap over patients and, "
-        "where there are several, seeds); for MAE a negative one, for Dice (of each video, its ED and ES averaged) a "
-        "positive one speaks for the first. *Helps* is said only where the interval excludes zero; with one seed it "
+        f"where there are several, seeds); for MAE{_compared_by(tidy)} a negative one, for Dice (of each video, "
+        "its ED and ES averaged) a positive one speaks for the first. *Helps* is said only where the interval excludes zero; with one seed it "
         "knows nothing of how seeds differ, with three it knows too little. p over videos: Student's paired t-test on "
         "each video's error; p over runs: two-sided unpaired t-test on the runs' means."
     )
@@ -179,6 +179,12 @@ def _comparison_section(compared: pd.DataFrame) -> list[Section]:
         for _, each in compared.iterrows()
     ]
     return [Section("Comparisons", [Text(marked(words)), _table(rows, "comparisons")])]
+
+
+def _compared_by(tidy: pd.DataFrame) -> str:
+    """The protocol by which EF is compared: the first one (`compare.compare`)."""
+    protocols = tidy[tidy["metric"] == "MAE"]["protocol"]
+    return f" (protocol {protocols.iloc[0]})" if len(protocols) else ""
 
 
 def _p_text(p: float) -> str:

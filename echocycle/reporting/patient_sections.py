@@ -43,7 +43,8 @@ def patients_section(result: Result | None) -> Section:
         numbers = [number_cell(float(value), 1) for value in (row.ef_true, row.ef_pred)]
         rows.append([*names, *numbers, number_cell(float(row.difference), 1, sign=True)])
     panel = [figures.Comparison(result.run.name, videos["ef_true"], videos["ef_pred"])]
-    caption = f"{place_words(result)[0].capitalize()} videos of {result.run.name}, the largest difference first."
+    split, protocol = place_words(result)
+    caption = f"{split.capitalize()} videos of {result.run.name}, the largest difference first; {protocol}"
     if any(video in films for video in videos["video"]):
         caption += " A name that is a link leads to the film with the outline drawn on it."
     return Section(
