@@ -159,10 +159,10 @@ def _comparison_section(tidy: pd.DataFrame, compared: pd.DataFrame) -> list[Sect
         return []
     words = (
         "Difference of two rows on the same test videos with its 95 % interval (paired bootstrap over patients and, "
-        f"where there are several, seeds); for MAE{_compared_by(tidy)} a negative one, for Dice (of each video, "
-        "its ED and ES averaged) a positive one speaks for the first. *Helps* is said only where the interval excludes zero; with one seed it "
-        "knows nothing of how seeds differ, with three it knows too little. p over videos: Student's paired t-test on "
-        "each video's error; p over runs: two-sided unpaired t-test on the runs' means."
+        f"where there are several, seeds); for MAE{_compared_by(tidy)} a negative one, for Dice (of each video, its ED "
+        "and ES averaged) a positive one speaks for the first. *Helps* is said only where the interval excludes zero; "
+        "with one seed it knows nothing of how seeds differ, with three it knows too little. p over videos: Student's "
+        "paired t-test on each video's error; p over runs: two-sided unpaired t-test on the runs' means."
     )
     if (compared["label_fraction"] == ALL_SHOWN).any():
         words += f"\nLabels *{ALL_SHOWN}*: the mean over all fractions and seeds that both rows have."
