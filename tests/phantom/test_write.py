@@ -273,9 +273,9 @@ def test_a_clip_depends_on_seed_and_index_only():
 
 
 def test_fast_enough(tmp_path):
-    """A free core draws and writes about 800 frames a second; the bound is loose, since machines are busy."""
+    """A free core draws and writes about 800 frames a second; the time of this process counts, not the clock's."""
     settings = replace(SHORT, videos=3, val=1, test=1, frames_min=100, frames_median=100, frames_max=100)
     make_clip(0, settings)  # fills the caches
-    start = time.perf_counter()
+    start = time.process_time()
     write_phantom(tmp_path / "speed", settings)
-    assert 300 / (time.perf_counter() - start) > 60
+    assert 300 / (time.process_time() - start) > 60

@@ -21,8 +21,10 @@ from echocycle.recordings.recording import read_recording
 def peak_mb(code: str, path: Path) -> float:
     """Peak memory in MB of a process that runs `code` with the name `path`."""
     measured = (
-        "import resource, sys\nfrom pathlib import Path\npath = Path(sys.argv[1])\n"
-        f"{code}\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "import sys\nfrom pathlib import Path\npath = Path(sys.argv[1])\n"
+        # not getrusage: its peak counts what the process was before it became this program
+        f"{code}\nstatus = Path('/proc/self/status').read_text()\n"
+        "print(int(status.split('VmHWM:')[1].split()[0]) / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", measured, str(path)], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
