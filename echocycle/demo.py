@@ -4,9 +4,8 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
 from rich.table import Table
 
 from echocycle import stages
@@ -15,6 +14,7 @@ from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
 from echocycle.pipeline import StageClock, start_of
 from echocycle.settings.convert import to_dict
+from echocycle.settings.flags import Unseen
 from echocycle.settings.presets import Preset, preset
 
 # -------------------------------------------------------------------------------------------------- demo
@@ -41,13 +41,26 @@ def demo_preset(*, smoke: bool) -> Preset:
     )
 
 
-def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, workers: int = 2) -> dict[str, Any]:
-    """The paper's system on a phantom, and EF of a real ultrasound recording.
+def demo(
+    out: Path = Path("echocycle-runs/demo"),
+    *,
+    smoke: bool = False,
+    workers: int = 2,
+    chosen: Annotated[Preset | None, Unseen] = None,
+) -> dict[str, Any]:
+    """The whole pipeline on a phantom, and EF of a real ultrasound recording.
+
+    Args:
+        out: Folder for everything.
+        smoke: A run of seconds that only shows that every stage works.
+        workers: Processes that draw and decode; the result does not depend on it.
+        chosen: The settings of all stages; by default those of `demo_preset`.
 
     Returns:
         The numbers of the table, which are also written to `demo.json`.
     """
     from echocycle.phantom.settings import PhantomSettings
+    from echocycle.reporting.collect import write_report
 
     chosen = chosen or demo_preset(smoke=smoke)
     out = Path(out)
@@ -80,7 +93,7 @@ def demo(out: Path, *, smoke: bool = False, chosen: Preset | None = None, worker
         for run in order:
             stages.evaluate(run, test, store=store)
     with clock.stage("report"):
-        page = stages.report(*order, out=out / "report.html", title="echocycle demo")
+        page = write_report(order, out / "report.html", "echocycle demo")
     with clock.stage("predict"):
         real = stages.predict(real_clip(), out=out / "predict", model=runs / "student")[0]
     results = collect_results(runs)
@@ -186,7 +199,7 @@ def _cells(interval: dict[str, float | None]) -> tuple[str, str]:
 def beats_naive(results: dict[str, Any]) -> dict[str, bool]:
     """Whether each learned row's whole MAE interval lies below the naive row's value."""
     naive = results["ef"]["naive"]["mae"]["value"]
-    found = {name: results["ef"][name].get("mae", {"high": np.inf}) for name in (*METHODS, "discs")}
+    found = {name: results["ef"][name].get("mae", {"high": math.inf}) for name in (*METHODS, "discs")}
     return {name: bool(mae["high"] < naive) for name, mae in found.items()}
 
 

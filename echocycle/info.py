@@ -50,7 +50,12 @@ def describe_bundle(path: Path) -> dict[str, Any]:
 
 
 def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:
-    """Versions, devices, methods and presets; or what a trained model is made of."""
+    """Versions, devices, methods and presets; or what a trained model is made of.
+
+    Args:
+        bundle: A bundle, or the run that holds it.
+        json: Print JSON.
+    """
     import json as json_module
 
     from echocycle.console import output

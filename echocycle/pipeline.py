@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from rich.table import Table
 
@@ -12,7 +13,8 @@ from echocycle import stages
 from echocycle.console import console, output
 from echocycle.files import read_json, write_json
 from echocycle.methods import options_of
-from echocycle.settings.presets import Preset
+from echocycle.settings.flags import Out, Unseen
+from echocycle.settings.presets import Preset, for_own_folder, preset
 
 
 class StageClock:
@@ -56,19 +58,33 @@ def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path 
     return run
 
 
-def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -> Path:
-    """Everything from a folder of videos to a trained model and a report.
+def train(
+    path: Path,
+    *,
+    out: Annotated[Path, Out] = Path("echocycle-runs/own"),
+    store: Path | None = None,
+    chosen: Annotated[Preset | None, Unseen] = None,
+) -> Path:
+    """All stages on your own folder: store, segmenter, masks, teacher, student, evaluation, report. Resumable.
+
+    Every training video with a label counts as labelled, every other as unlabelled; `--set
+    segment.labels.labelled=1/8 --set regress.labels.labelled=1/8` takes fewer. Where all are labelled there is no
+    student, and the teacher is the model; where none is traced, a video-only network.
 
     Args:
-        path: folder in EchoNet-Dynamic's layout; videos without an EF are used unlabelled.
-        out: folder for the runs, the report and, unless `store` is given, the frame store.
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
+        out: Folder for the runs and the report.
+        store: Where to keep the frame store; by default inside `out`.
+        chosen: The settings of all stages; by default those of the preset `paper`, every label taken.
 
     Returns:
         The bundle's folder: the student with its segmenter; the teacher where every training video is labelled, so
         that a student has nothing to learn; without tracings a video-only network.
     """
     from echocycle.data.labels import draw_budget
+    from echocycle.reporting.collect import write_report
 
+    chosen = chosen or for_own_folder(preset("paper"))
     options_of(chosen.segment)  # what is misspelt is said before anything is done
     for method in ("supervised", "teacher", "student"):
         options_of(chosen.regression(method))
@@ -121,7 +137,7 @@ def train(path: Path, out: Path, chosen: Preset, *, store: Path | None = None) -
         for name in order:
             stages.evaluate(runs / name, evaluation, store=made.path)
     with clock.stage("report"):
-        page = stages.report(*(runs / name for name in order), out=out / "report.html")
+        page = write_report([runs / name for name in order], out / "report.html", "echocycle report")
     output.print(clock.table())
     model = runs / order[-1] / "model"
     output.print(f"Report: {page}\nModel: {model}\nUse it: echocycle predict VIDEO -o RESULTS --model {model}")

@@ -2,21 +2,24 @@
 
     phantom -> check -> prepare -> segment -> mask -> regress -> evaluate -> report -> predict
 
-Stages hand over on disk. Each can be killed and called again, goes on where it was, and ends with the same result.
-Heavy imports wait inside the functions, so that `--help` is quick.
+Stages hand over on disk. Each can be killed and called again; it resumes, and ends with the same result.
+`cli.py` registers these very functions: their signatures are the options, their docstrings the help. Heavy imports
+wait inside the functions, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from echocycle.console import console, track
+from echocycle.console import console, output, track
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import read_json
 from echocycle.methods import options_of
+from echocycle.phantom.settings import PhantomSettings
 from echocycle.runs import Run, finished
+from echocycle.settings.flags import Flat, Model, Out, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 from echocycle.training.setup import inputs_of, open_data, require_store, train_method
 
@@ -25,28 +28,36 @@ if TYPE_CHECKING:
     from echocycle.data.mask_set import MaskSet
     from echocycle.data.store import Store
     from echocycle.inference.prediction import Prediction
-    from echocycle.phantom.settings import PhantomSettings
+else:  # the command line reads these signatures, and the classes themselves would bring PyTorch and pandas
+    Bundle = MaskSet = Store = Prediction = Any
 
 
 # -------------------------------------------------------------------------------------------------- data
 
 
-def phantom(out: Path, settings: PhantomSettings | None = None, *, workers: int = 2) -> None:
-    """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout."""
-    from echocycle.phantom.settings import PhantomSettings
+def phantom(out: Path, settings: Annotated[PhantomSettings, Flat] = PhantomSettings(), *, workers: int = 2) -> None:
+    """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout.
+
+    Args:
+        out: Folder to write.
+        workers: Processes that draw; the result does not depend on it.
+    """
     from echocycle.phantom.write import write_phantom
 
     with track("Drawing clips") as progress:
-        write_phantom(Path(out), settings or PhantomSettings(), workers=workers, progress=progress)
+        write_phantom(Path(out), settings, workers=workers, progress=progress)
     console.print(f"Phantom written to {out}.")
 
 
-def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: bool = False) -> dict[str, Any]:
-    """Say what is in a folder of videos, and what is wrong with it, without writing anything.
+def check(
+    path: Path, settings: Annotated[PrepareSettings, Flat] = PrepareSettings(), *, decode: bool = False
+) -> dict[str, Any]:
+    """Say what is in a folder of videos and what is wrong with it; nothing is written.
 
     Args:
-        settings: those that `prepare` will be given.
-        decode: read every video as well, which takes minutes and finds damaged ones.
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/, or a CAMUS folder.
+        settings: Those that `prepare` will be given.
+        decode: Read every video as well; takes minutes and finds damaged ones.
 
     Raises:
         Finding: something is wrong with the data (level error).
@@ -70,8 +81,13 @@ def check(path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: 
     return report
 
 
-def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:
-    """Read every video of a folder once and write the frame store."""
+def prepare(path: Path, store: Path, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> Store:
+    """Read every video of a folder once and write the frame store.
+
+    Args:
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/, or a CAMUS folder.
+        store: Folder to write; it exists only when it is whole.
+    """
     from echocycle.datasets.findings import finding_line
     from echocycle.datasets.prepare import prepare_store
 
@@ -88,8 +104,15 @@ def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings
 # ---------------------------------------------------------------------------------------------- training
 
 
-def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings()) -> Bundle:
-    """Train a segmenter of the left ventricle on traced frames and, by method, on unlabelled clips."""
+def segment(store: Path, run: Path, settings: Annotated[SegmentSettings, Flat] = SegmentSettings()) -> Bundle:
+    """Train a segmenter of the left ventricle.
+
+    It learns from traced frames and, by method, from unlabelled clips.
+
+    Args:
+        store: A frame store.
+        run: Folder of the run; a run that was started before is resumed.
+    """
     from echocycle.segmentation import METHODS
 
     options = options_of(settings)
@@ -98,8 +121,13 @@ def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings(
     return train_method(METHODS[settings.method], settings, options, inputs, data, Run(run), "segment")
 
 
-def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> MaskSet:
-    """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store."""
+def mask(store: Path, run: Path, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> MaskSet:
+    """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store.
+
+    Args:
+        store: A frame store.
+        run: The segmenter's run.
+    """
     from echocycle.data.store import Store
     from echocycle.inference.masks import write_masks
 
@@ -113,18 +141,20 @@ def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> Mas
 def regress(
     store: Path,
     run: Path,
-    settings: RegressSettings = RegressSettings(),
+    settings: Annotated[RegressSettings, Flat] = RegressSettings(),
     *,
     masks: Path | None = None,
-    teacher: Path | Sequence[Path] | None = None,
-    start: Path | None = None,
+    teacher: Sequence[Path] | Path | None = None,
+    start: Annotated[Path | None, Unseen] = None,
 ) -> Bundle:
     """Train an ejection-fraction network.
 
     Args:
-        masks: the segmentation run whose masks the method sees; it becomes the bundle's segmenter.
-        teacher: the run of the teacher, for methods that have one; or the runs of several.
-        start: the run of method `shapes` that made the weights `shapes`, where they do not come with the package.
+        store: A frame store.
+        run: Folder of the run; a run that was started before is resumed.
+        masks: The segmentation run whose masks the method sees; it becomes the model's segmenter.
+        teacher: The teacher's run, for methods that have one; again for each further teacher.
+        start: The run of method `shapes` that made the weights `shapes`, where they do not come with the package.
     """
     from echocycle.bundle import load_bundle
     from echocycle.data.store import Store
@@ -183,16 +213,17 @@ def regress(
 
 def evaluate(
     run: Path,
-    settings: EvaluateSettings = EvaluateSettings(),
+    settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),
     *,
     store: Path | None = None,
     external: Path | None = None,
 ) -> Path:
-    """Predict every video of the splits asked for and leave the tables behind the run's numbers.
+    """Predict every video of the splits asked for; leave tables and metrics in RUN/evaluation.
 
     Args:
-        store: the frame store, if it is not where it was when the run was made.
-        external: another frame store, on which the run was not trained; the results go into `external-<its id>`.
+        run: A finished run.
+        store: The frame store, if it has moved.
+        external: Another frame store to be tried on; its results go into RUN/external-ID, ID being that store's.
 
     Returns:
         The folder with predictions.csv, or dice.csv and volumes.csv, and metrics.json.
@@ -216,27 +247,41 @@ def _store_of(run: Path, store: Path | None) -> Store:
     return opened
 
 
-def report(*runs: Path, out: Path = Path("report.html"), title: str = "echocycle report") -> Path:
-    """One self-contained HTML page on evaluated runs: tables, figures, settings; a Markdown twin beside it."""
+def report(*runs: Path, out: Annotated[Path, Out] = Path("report.html"), title: str = "echocycle report") -> Path:
+    """One self-contained HTML page on evaluated runs, with a Markdown twin beside it.
+
+    Args:
+        runs: Evaluated runs, in the order to show.
+        out: The page to write.
+        title: The page's title.
+    """
     from echocycle.reporting.collect import write_report
 
     if not runs:
         raise EchocycleError("Name at least one run to report on.")
-    return write_report([Path(run) for run in runs], Path(out), title)
+    page = write_report([Path(run) for run in runs], Path(out), title)
+    output.print(str(page))
+    return page
 
 
 # --------------------------------------------------------------------------------------------------- use
 
 
 def predict(
-    *inputs: Path, out: Path, model: Path, device: Literal["auto", "cpu", "cuda"] = "auto", stride: int = 4
+    *inputs: Path,
+    out: Annotated[Path, Out],
+    model: Annotated[Path, Model],
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    stride: int = 4,
 ) -> list[Prediction]:
-    """EF and masks of recordings (AVI, MP4, DICOM, or folders of them) as JSON, CSV and overlay video.
+    """EF and masks of recordings as JSON, CSV and overlay video.
 
     Args:
-        out: folder for the results.
-        model: a bundle, or the run that holds it.
-        stride: frames between two clips whose EF are averaged.
+        inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
+        out: Folder for the results.
+        model: A bundle, or the run that holds it.
+        device: `auto` takes a GPU where there is one.
+        stride: Frames between two clips whose EF are averaged.
 
     Raises:
         Finding: a recording could not be read; the others are done.

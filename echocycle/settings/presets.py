@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from echocycle.settings.convert import require
+from echocycle.settings.convert import require, to_dict
 from echocycle.settings.stages import (
     EvaluateSettings,
     LabelSettings,
@@ -43,6 +43,17 @@ class Preset:
     def regression(self, method: str) -> RegressSettings:
         """The settings of one regression method."""
         return replace(self.regress.get(method, self.regress["default"]), method=method)
+
+    def sections(self, method: str | None = None) -> dict[str, dict[str, Any]]:
+        """The preset as a settings file would say it, for one method; by default its segmenter's, and the student."""
+        settings = {
+            "prepare": self.prepare,
+            "segment": self.segmentation(method or self.segment.method),
+            "mask": self.mask,
+            "regress": self.regression(method or "student"),
+            "evaluate": self.evaluate,
+        }
+        return {**{name: to_dict(values) for name, values in settings.items()}, "phantom": self.phantom}
 
 
 def paper() -> Preset:

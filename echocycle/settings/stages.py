@@ -1,8 +1,10 @@
-"""Everything that can be set, stage by stage, with the paper's values as defaults; and the three presets.
+"""Everything that can be set, stage by stage, with the paper's values as defaults.
 
 Settings are frozen standard dataclasses, so that training imports nothing but them; the command line, YAML
 files and the environment are mapped onto them by cyclopts in `cli.py`, which rejects unknown keys. What
 belongs to one method alone stands in that method's file and is reached by `--option.NAME VALUE`.
+
+Those of a stage take keywords only: on the command line each is an option, never a bare word.
 """
 
 from dataclasses import dataclass, field
@@ -116,7 +118,7 @@ class LoopSettings:
         require(self.workers >= 0, f"loop.workers is {self.workers}; it must not be negative.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
     """Stage `segment`: the left-ventricle segmenter."""
 
@@ -150,7 +152,7 @@ class SegmentSettings:
         require(16 <= self.size <= 1024, f"size is {self.size}; give 16 to 1024 pixels.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskSettings:
     """Stage `mask`: masks of every frame of every video."""
 
@@ -167,7 +169,7 @@ class MaskSettings:
         require(self.batch > 0, f"batch is {self.batch}; it must be above 0.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegressSettings:
     """Stage `regress`: the ejection-fraction network."""
 
@@ -216,7 +218,7 @@ class RegressSettings:
         return (self.frames - 1) * self.period + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
     """Stage `evaluate`: predictions and Dice of a run."""
 
@@ -242,7 +244,7 @@ class EvaluateSettings:
         require(self.batch > 0 and self.stride > 0, "batch and stride must be above 0.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
     """Stage `prepare`: the frame store."""
 
