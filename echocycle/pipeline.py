@@ -12,6 +12,7 @@ from rich.table import Table
 from echocycle import stages
 from echocycle.console import console, output
 from echocycle.files import read_json, write_json
+from echocycle.given import require_folder
 from echocycle.methods import options_of
 from echocycle.settings.flags import Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
@@ -81,6 +82,7 @@ def train(
         The bundle's folder: the student with its segmenter; the teacher where every training video is labelled, so
         that a student has nothing to learn; without tracings a video-only network.
     """
+    require_folder(Path(path))
     from echocycle.data.labels import draw_budget
     from echocycle.reporting.collect import write_report
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from echocycle.console import console, output, track
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import read_json
+from echocycle.given import require_some_input
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.runs import Run, finished
@@ -255,10 +256,10 @@ def report(*runs: Path, out: Annotated[Path, Out] = Path("report.html"), title: 
         out: The page to write.
         title: The page's title.
     """
-    from echocycle.reporting.collect import write_report
-
     if not runs:
         raise EchocycleError("Name at least one run to report on.")
+    from echocycle.reporting.collect import write_report
+
     page = write_report([Path(run) for run in runs], Path(out), title)
     output.print(str(page))
     return page
@@ -286,6 +287,8 @@ def predict(
     Raises:
         Finding: a recording could not be read; the others are done.
     """
+    recordings = [Path(path) for path in inputs]
+    require_some_input(recordings)
     from echocycle.inference.recordings import predict_all
 
-    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+    return predict_all(recordings, Path(out), Path(model), device=device, stride=stride)

@@ -114,14 +114,14 @@ def test_a_methods_options_add_up_in_the_same_order(
     """One option on the command line does not take the place of all others."""
     call = ["segment", "store", "run", "--preset", "tiny", "--option.weight", "3"]
     assert main(call) == 0
-    assert asked["settings"].option == {**preset("tiny").segment.option, "weight": "3"}
+    assert asked["settings"].option == {**preset("tiny").segment.option, "weight": 3}
     call += ["--config", config(tmp_path, "segment: {option: {period: 4, temperature: 2}}")]
     assert main(call) == 0
-    assert asked["settings"].option == {"longer_than": "79", "period": "4", "temperature": "2", "weight": "3"}
+    assert asked["settings"].option == {"longer_than": 79, "period": 4, "temperature": 2, "weight": 3}
     monkeypatch.setenv("ECHOCYCLE_SEGMENT_OPTION_PERIOD", "5")
     monkeypatch.setenv("ECHOCYCLE_SEGMENT_OPTION_WEIGHT", "9")
     assert main([*call, "--option.temperature=6"]) == 0
-    assert asked["settings"].option == {"longer_than": "79", "period": "5", "temperature": "6", "weight": "3"}
+    assert asked["settings"].option == {"longer_than": 79, "period": 5, "temperature": 6, "weight": 3}
 
 
 def test_a_presets_options_belong_to_its_method(asked: dict[str, Any]) -> None:
@@ -299,6 +299,7 @@ def test_an_option_is_of_one_method(asked: dict[str, Any]) -> None:
 def test_a_misspelt_option_is_said_before_anything_is_done(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "videos").mkdir()
     what = [str(tmp_path / "videos")] if command == "train" else ["table-4", "--dry-run"]
     call = [command, *what, "-o", str(tmp_path / "out"), "--preset", "tiny", "--set", "regress.option.wight=3"]
     assert "Did you mean 'weight'?" in refused(capsys, call)
@@ -479,6 +480,25 @@ def test_help_imports_nothing_heavy(command: str, capsys: pytest.CaptureFixture[
     else:
         assert all(name in said for name in COMMANDS)
     assert all(option in said for option in ("--preset", "--config", "--set"))
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "told"),
+    [
+        (["predict", "no.avi", "-o", "out", "-m", "run"], 1, "no.avi is missing"),
+        (["info", "no"], 2, "no holds no trained model"),
+        (["train", "no", "--preset", "tiny"], 2, "no does not exist"),
+        (["experiment"], 0, "table-4"),
+        (["report"], 2, "at least one run"),
+        (["segment", "s"], 2, "requires an argument"),
+    ],
+)
+def test_a_slip_costs_no_waiting(call: list[str], code: int, told: str, tmp_path: Path) -> None:
+    """What is missing is said before PyTorch is imported, which takes seconds."""
+    found, said, heavy = imported(*call)
+    assert found == code
+    assert told in " ".join(said.split())
+    assert heavy == []
 
 
 def test_every_parameter_of_every_command_has_a_sentence() -> None:
