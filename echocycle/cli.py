@@ -82,7 +82,8 @@ def command_line() -> App:
         """Run a command with settings from a preset, a file and assignments.
 
         Args:
-            preset: Settings of all stages that belong together: `paper`, `phantom` or `tiny`.
+            preset: Settings of all stages that belong together: `paper`, `phantom`, `tiny`, or
+                `debug`, which takes seconds and whose numbers mean nothing.
             config: A settings file (YAML, JSON or TOML) with a section for each stage, such as `segment: {batch: 10,
                 loop: {steps: 200}}`.
             set_: A stage's setting, such as `--set segment.loop.steps=200`; again for each further one.

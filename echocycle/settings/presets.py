@@ -1,4 +1,4 @@
-"""Settings of all stages that belong together: `paper`, `phantom`, `tiny`."""
+"""Settings of all stages that belong together: `paper`, `phantom`, `tiny`, `debug`."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,7 +106,7 @@ def phantom() -> Preset:
         segment=segment,
         segment_others={
             "clas": replace(segment, network="r2plus1d_18", batch=4),
-            "cps": replace(segment, option={"weight": "0.1"}),  # see `tiny`
+            "cps": replace(segment, option={"weight": 0.1}),  # see `tiny`
         },
         mask=MaskSettings(batch=256, precision="bf16"),
         regress={
@@ -159,7 +159,7 @@ def tiny() -> Preset:
         optimiser=adamw,
         loop=LoopSettings(steps=300, validate_every=50),
         # clips of 40 frames at period 2: 79 video frames, more than a beat, from the short clips of the demo
-        option={"period": "2", "longer_than": "79"},
+        option={"period": 2, "longer_than": 79},
     )
     return Preset(
         name="tiny",
@@ -168,7 +168,7 @@ def tiny() -> Preset:
             "tccl": segment,
             # as many unlabelled frames for a labelled one as in the paper; at the usual weight the first answers, which
             # are noise from random weights, confirm one another
-            "cps": replace(segment, option={"unlabelled_batch": "20", "weight": "0.1"}),
+            "cps": replace(segment, option={"unlabelled_batch": 20, "weight": 0.1}),
             "clas": replace(
                 segment,
                 network="r2plus1d_18",
@@ -182,11 +182,11 @@ def tiny() -> Preset:
         regress={
             "default": regress,
             # as many unlabelled clips for a labelled one as in the paper
-            "student": replace(regress, option={"unlabelled_batch": "5"}),
+            "student": replace(regress, option={"unlabelled_batch": 5}),
             # the public code's mask channel, twenty times as large as the others, drowns what the network starts from:
             # validation MSE 29 with it, 15 with one that starts at zero
             "teacher": replace(regress, option={"mask_channel": "zero"}),
-            "committee": replace(regress, option={"unlabelled_batch": "5"}),
+            "committee": replace(regress, option={"unlabelled_batch": 5}),
             "shapes": replace(
                 regress,
                 weights="none",
@@ -195,8 +195,8 @@ def tiny() -> Preset:
                 loop=LoopSettings(steps=1200, validate_every=100, precision="auto"),
             ),
             # the paper's warm-up is 10 of 25 epochs
-            "mean_teacher": replace(regress, option={"unlabelled_batch": "5", "warmup_steps": "120"}),
-            "cross_model": replace(regress, option={"unlabelled_batch": "5", "pseudo_labels": "train"}),
+            "mean_teacher": replace(regress, option={"unlabelled_batch": 5, "warmup_steps": 120}),
+            "cross_model": replace(regress, option={"unlabelled_batch": 5, "pseudo_labels": "train"}),
         },
         evaluate=EvaluateSettings(protocol=("strided",), stride=6, batch=32, precision="auto"),
         phantom={
@@ -210,7 +210,61 @@ def tiny() -> Preset:
     )
 
 
-PRESETS = {"paper": paper, "phantom": phantom, "tiny": tiny}
+def debug() -> Preset:
+    """The smallest networks and clips with which every stage runs, in seconds; its numbers mean nothing.
+
+    For tests, and for trying a new method or a new data set.
+    """
+    labels = LabelSettings(labelled="4", validation="4")
+    loop = LoopSettings(steps=4, validate_every=2, tensorboard=False)
+    adamw = OptimiserSettings("adamw", lr=1e-3, weight_decay=1e-2, schedule="one-cycle")
+    segment = SegmentSettings(
+        network="unet",
+        width=2,
+        weights="none",
+        size=32,
+        batch=2,
+        labels=labels,
+        optimiser=adamw,
+        loop=loop,
+        option={"period": 2, "longer_than": 79},
+    )
+    regress = RegressSettings(
+        widths=(4, 8, 8, 8),
+        weights="none",
+        size=32,
+        frames=4,
+        period=3,
+        pad=4,
+        batch=2,
+        fc_bias=None,
+        target_scale=10.0,
+        labels=labels,
+        optimiser=adamw,
+        loop=loop,
+    )
+    few = replace(regress, option={"unlabelled_batch": 2})
+    return Preset(
+        name="debug",
+        segment=segment,
+        segment_others={
+            "tccl": segment,
+            "cps": replace(segment, option={"unlabelled_batch": 2}),
+            "clas": replace(segment, network="r2plus1d_18", option={}),
+        },
+        mask=MaskSettings(batch=32),
+        regress={
+            "default": regress,
+            **dict.fromkeys(("student", "committee", "cross_model", "ucvme"), few),
+            "mean_teacher": replace(regress, option={"unlabelled_batch": 2, "warmup_epochs": 0}),
+        },
+        evaluate=EvaluateSettings(protocol=("strided",), stride=48, clip_seeds=(0, 1), batch=32),
+        phantom={"videos": 16, "val": 4, "test": 4, "frames_median": 90, "frames_min": 84, "frames_max": 100},
+        prepare=PrepareSettings(workers=0),
+    )
+
+
+PRESETS = {"paper": paper, "phantom": phantom, "tiny": tiny, "debug": debug}
 
 
 def preset(name: str) -> Preset:

@@ -14,9 +14,10 @@ from typing import Literal
 from echocycle.settings.convert import require
 
 Device = Literal["auto", "cpu", "cuda"]
-
-
 Precision = Literal["32", "bf16", "auto"]
+
+OptionValue = int | float | bool | str
+"""A value of a method's own setting; text is taken too, and becomes what the method's `Options` say."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class SegmentSettings:
     labels: LabelSettings = field(default_factory=LabelSettings)
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(lr=1e-5))
     loop: LoopSettings = field(default_factory=LoopSettings)
-    option: dict[str, str] = field(default_factory=dict)
+    option: dict[str, OptionValue] = field(default_factory=dict)
     """The method's own settings, as `--option.NAME VALUE`."""
 
     def __post_init__(self) -> None:
@@ -203,7 +204,7 @@ class RegressSettings:
         default_factory=lambda: OptimiserSettings(lr=1e-4, weight_decay=1e-4, schedule="step")
     )
     loop: LoopSettings = field(default_factory=LoopSettings)
-    option: dict[str, str] = field(default_factory=dict)
+    option: dict[str, OptionValue] = field(default_factory=dict)
     """The method's own settings, as `--option.NAME VALUE`."""
 
     def __post_init__(self) -> None:
