@@ -1,7 +1,7 @@
 """The command `echocycle`: the stages of `stages.py` and what calls several of them, wired to the shell.
 
 A command is the Python function itself: its signature gives the options, its docstring the help. One meta command
-holds what belongs to all of them: `--preset`, `--config` and `--set`.
+holds what belongs to all of them: `--preset`, `--config`, `--set` and `--threads`.
 
 A setting comes from, first to last: the command line, `--set`, the environment (ECHOCYCLE_SEGMENT_LABELS_LABELLED), a
 file (--config FILE, with a section for each command), the preset (--preset), its default. Exit code 0: done; 1: done,
@@ -27,6 +27,7 @@ from echocycle.errors import EchocycleError
 from echocycle.experiments import run as experiments
 from echocycle.settings.override import STAGES, change, read_config, sections_of
 from echocycle.settings.presets import Preset, for_own_folder, preset
+from echocycle.threads import use_threads
 
 VARIABLES = ("ECHOCYCLE_CAMUS",)
 """Environment variables that set nothing of a command: the real data of some tests."""
@@ -70,7 +71,7 @@ def command_line() -> App:
     for place, command in enumerate(commands):
         app.command(command, sort_key=place)
     app.meta.suppress_keyboard_interrupt = False
-    app.meta.group_parameters = Group("Settings of all stages", sort_key=1)
+    app.meta.group_parameters = Group("For all commands", sort_key=1)
 
     @app.meta.default
     def with_settings(
@@ -78,6 +79,7 @@ def command_line() -> App:
         preset: str | None = None,
         config: Path | None = None,
         set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", show_default=False)] = (),
+        threads: int | None = None,
     ) -> Any:
         """Run a command with settings from a preset, a file and assignments.
 
@@ -87,7 +89,11 @@ def command_line() -> App:
             config: A settings file (YAML, JSON or TOML) with a section for each stage, such as `segment: {batch: 10,
                 loop: {steps: 200}}`.
             set_: A stage's setting, such as `--set segment.loop.steps=200`; again for each further one.
+            threads: Threads that compute, by default one per core; fewer leave room for others, results stay the same
+                but for rounding.
         """
+        if threads is not None:
+            use_threads(threads)
         asked = Asked(preset, config, set_)
         app.config = asked.layers([name for name in app if not name.startswith("-")])
         function, bound, unseen = app.parse_args(words, exit_on_error=False, print_error=True)
