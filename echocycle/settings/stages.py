@@ -16,8 +16,11 @@ from echocycle.settings.convert import require
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "auto"]
 
-OptionValue = int | float | bool | str
-"""A value of a method's own setting; text is taken too, and becomes what the method's `Options` say."""
+OptionValue = str | int | float | bool
+"""A value of a method's own setting; what is text becomes what the method's `Options` say (`methods.options_of`).
+
+Text comes first: the command line, which does not know the method's `Options`, would make an int of 0.1.
+"""
 
 
 @dataclass(frozen=True)
