@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from echocycle.console import console, output, track
+from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import read_json
 from echocycle.given import require_some_input
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
+from echocycle.progress import track
 from echocycle.runs import Run, finished
 from echocycle.settings.flags import Flat, Model, Out, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings

@@ -10,6 +10,7 @@ from echocycle.experiments.executors import OutOfTime
 from echocycle.experiments.perform import is_done, waiting_jobs
 from echocycle.experiments.plan import Job, Plan
 from echocycle.files import read_json, write_json
+from echocycle.progress import minutes_of
 from echocycle.settings.stages import RegressSettings, SegmentSettings
 
 
@@ -64,13 +65,6 @@ class Clock:
         if None in each:
             return f"more than {minutes_of(known)} left" if known else "time left unknown yet"
         return f"about {minutes_of(known)} left"
-
-
-def minutes_of(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 # ------------------------------------------------------------------------------------------------------ disk

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from echocycle.console import console, quiet_libraries
@@ -26,6 +25,7 @@ from echocycle.data.clips import StepData, passes
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing
+from echocycle.progress import training_progress
 from echocycle.runs import Run
 from echocycle.settings.stages import LoopSettings, OptimiserSettings
 from echocycle.training.log import RunLog
@@ -119,17 +119,8 @@ def fit(
     log = RunLog(run.path, start, tensorboard=loop.tensorboard)
     loader = _loader(steps_data, range(start, total), loop.workers)
     saved = time.monotonic()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=console,
-        transient=True,
-    )
-    with bar, closing(log):
-        task = bar.add_task(method.name, total=total, completed=start, state="")
+    state = ""
+    with training_progress(method.name, total, start) as tell, closing(log):
         for step, batches in zip(range(start, total), loader, strict=True):
             torch.manual_seed(step_seed(seed, step, fabric.global_rank))
             rate = learning_rate(optimiser, step, total, epoch)
@@ -143,8 +134,7 @@ def fit(
                 best, state = validate_and_keep(method, data, log, step, best, save_best, fabric.autocast, device)
                 if best != before:
                     saved = -math.inf  # the point follows at once: what is kept and what is resumed stay one story
-                bar.update(task, state=state)
-            bar.update(task, completed=step + 1)
+            tell(step + 1, ", ".join(filter(None, (f"loss {row['total']:.4g}", state))))
             if time.monotonic() - saved >= loop.checkpoint_seconds and step + 1 < total:
                 log.flush()
                 _check_finite(method, step)
