@@ -25,6 +25,7 @@ from echocycle.benchmarks import run as benchmarks
 from echocycle.console import console, quiet_libraries
 from echocycle.errors import EchocycleError
 from echocycle.experiments import run as experiments
+from echocycle.given import require_folder
 from echocycle.settings.override import STAGES, change, read_config, sections_of
 from echocycle.settings.presets import Preset, for_own_folder, preset
 from echocycle.threads import use_threads
@@ -96,10 +97,12 @@ def command_line() -> App:
             use_threads(threads)
         asked = Asked(preset, config, set_)
         app.config = asked.layers([name for name in app if not name.startswith("-")])
-        function, bound, unseen = app.parse_args(words, exit_on_error=False, print_error=True)
+        function, bound, _ = app.parse_args(words, exit_on_error=False, print_error=True)
         given: dict[str, Any] = {}
-        if "chosen" in unseen and function is not demo.demo:
-            given["chosen"] = asked.chosen_for_train() if function is pipeline.train else asked.chosen("tiny")
+        if function is pipeline.train:
+            given["chosen"] = asked.chosen_for_train(bound.arguments["path"])
+        elif function is experiments.experiment:
+            given["chosen"] = asked.chosen_for_experiment(quiet=not bound.arguments.get("name"))
         return function(*bound.args, **bound.kwargs, **given)
 
     return app
@@ -120,13 +123,24 @@ class Asked:
         self._sections = read_config(file) if file is not None else {}
         sections_of(assignments)  # what is misspelt is said first
 
-    def chosen(self, default: str) -> Preset:
-        """The settings of all stages for a command that runs several."""
-        return change(self._preset or preset(default), self._sections, self._assignments)
+    def chosen_for_experiment(self, *, quiet: bool) -> Preset:
+        """The settings of all stages; `tiny` on every machine, which no table of the paper is made with by chance."""
+        if self._preset is None and not quiet:
+            console.print("Preset tiny; --preset paper is the paper's own.", soft_wrap=True)
+        return change(self._preset or preset("tiny"), self._sections, self._assignments)
 
-    def chosen_for_train(self) -> Preset:
-        """The same with every label of the folder taken, unless something else is said."""
-        return change(for_own_folder(self._preset or preset("paper")), self._sections, self._assignments)
+    def chosen_for_train(self, folder: Path) -> Preset:
+        """The settings of all stages with every label of the folder taken, unless something else is said."""
+        if self._preset is None:
+            require_folder(folder)  # before PyTorch is imported, which alone knows whether there is a GPU
+            from echocycle.device import usual_preset
+
+            usual = preset(usual_preset())
+            why = "there is a GPU" if usual.name == "paper" else "there is no GPU"
+            console.print(f"Preset {usual.name}, since {why}; --preset names another.", soft_wrap=True)
+        else:
+            usual = self._preset
+        return change(for_own_folder(usual), self._sections, self._assignments)
 
     def layers(self, commands: list[str]) -> tuple[Layer, ...]:
         """Where a command's settings come from below the command line, first to last."""

@@ -14,7 +14,7 @@ from echocycle.console import console, output
 from echocycle.files import read_json, write_json
 from echocycle.given import require_folder
 from echocycle.methods import options_of
-from echocycle.settings.flags import Out, Unseen
+from echocycle.settings.flags import Flag, Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
 
 
@@ -64,33 +64,45 @@ def train(
     *,
     out: Annotated[Path, Out] = Path("echocycle-runs/own"),
     store: Path | None = None,
+    dry_run: Annotated[bool, Flag] = False,
+    details: Annotated[bool, Flag] = False,
     chosen: Annotated[Preset | None, Unseen] = None,
-) -> Path:
+) -> Path | None:
     """All stages on your own folder: store, segmenter, masks, teacher, student, evaluation, report. Resumable.
 
     Every training video with a label counts as labelled, every other as unlabelled; `--set
     segment.labels.labelled=1/8 --set regress.labels.labelled=1/8` takes fewer. Where all are labelled there is no
-    student, and the teacher is the model; where none is traced, a video-only network.
+    student, and the teacher is the model; where none is traced, a video-only network. `--preset` is `paper` on a
+    machine with a GPU and `tiny` on another, if it is not given.
 
     Args:
         path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
         out: Folder for the runs and the report.
         store: Where to keep the frame store; by default inside `out`.
-        chosen: The settings of all stages; by default those of the preset `paper`, every label taken.
+        dry_run: Say what it would take (time, memory, protocol, weights, disk), and stop.
+        details: With --dry-run: each training's steps and memory too.
+        chosen: The settings of all stages; by default those of the preset that suits the machine, every label taken.
 
     Returns:
         The bundle's folder: the student with its segmenter; the teacher where every training video is labelled, so
-        that a student has nothing to learn; without tracings a video-only network.
+        that a student has nothing to learn; without tracings a video-only network. None after a dry run.
     """
     require_folder(Path(path))
     from echocycle.data.labels import draw_budget
+    from echocycle.device import usual_preset
+    from echocycle.forecast_train import forecast_of, not_begun, trainings
+    from echocycle.models.pretrained import require_weights
     from echocycle.reporting.collect import write_report
 
-    chosen = chosen or for_own_folder(preset("paper"))
+    chosen = chosen or for_own_folder(preset(usual_preset()))
     options_of(chosen.segment)  # what is misspelt is said before anything is done
     for method in ("supervised", "teacher", "student"):
         options_of(chosen.regression(method))
-    out = Path(out)
+    path, out = Path(path), Path(out)
+    if dry_run:
+        forecast_of(path, out, chosen).show(details=details)
+        return None
+    require_weights(not_begun(trainings(path, out, chosen)))
     clock = StageClock(out / "seconds.json")
     with clock.stage("prepare"):
         made = stages.prepare(path, store or out / "store", chosen.prepare)

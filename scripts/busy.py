@@ -90,8 +90,7 @@ def main() -> None:
     for number in range(asked.rounds):
         for load in ("free", "busy"):
             others = [
-                subprocess.Popen([sys.executable, "-c", BUSY])
-                for _ in range(asked.busy if load == "busy" else 0)
+                subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(asked.busy if load == "busy" else 0)
             ]
             try:
                 for way in WAYS:

@@ -247,7 +247,7 @@ def test_train_lays_assignments_over_file_over_preset(asked: dict[str, Any], tmp
     assert chosen.segment.loop.validate_every == preset("tiny").segment.loop.validate_every
     assert chosen.segmentation("clas").batch == preset("tiny").segmentation("clas").batch != 7, "of another network"
     for wrong in ("segment.loop.steps", "steps=5", "predict.batch=3", "segment.loop.stepz=5"):
-        assert main(["train", "videos", "--set", wrong]) == 2
+        assert main(["train", "videos", "--preset", "tiny", "--set", wrong]) == 2
 
 
 def test_assignments_are_the_command_line_of_a_stage_too(

@@ -69,9 +69,6 @@ class Clock:
 
 # ------------------------------------------------------------------------------------------------------ disk
 
-MASK_BYTES_PER_FRAME = 2800
-"""Of a mask set at 112 x 112 pixels: 2,100 and 2,500 (twice that of 56 x 56) were measured, and a little room."""
-
 
 def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
     """About how many bytes the jobs that are not done will need at once.
@@ -89,6 +86,8 @@ def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
 
 
 def _mask_bytes(plan: Plan, job: Job, frames: int) -> int:
+    from echocycle.forecast import MASK_BYTES_PER_FRAME
+
     size = plan.jobs[f"segment {job.run.name}"].settings.size  # type: ignore[union-attr]
     return int(frames * MASK_BYTES_PER_FRAME * size / 112)  # what takes room is the outline
 

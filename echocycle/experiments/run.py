@@ -58,6 +58,7 @@ def run_experiment(
     rows: Iterable[str],
     out: Path,
     dry_run: bool,
+    details: bool = False,
     workers: int = 2,
     crew: Crew | None = None,
 ) -> Path | None:
@@ -73,6 +74,8 @@ def run_experiment(
     Raises:
         Finding: some jobs failed; everything else is done and the tables are written from it.
     """
+    from echocycle.models.pretrained import require_weights
+
     experiment = find(name)
     if seeds < 1:
         raise EchocycleError(f"seeds is {seeds}; at least 1 is needed.")
@@ -82,9 +85,12 @@ def run_experiment(
         raise EchocycleError("evaluate.splits leaves out the test videos, which every table is about; add `test`.")
     if dry_run and store is None and (out / "store" / "store.json").exists():
         store = out / "store"
+    asked = only(experiment.rows, rows)
+    if not dry_run and store is None and not (out / "store").exists():  # nothing is begun; the phantom takes a while
+        first = plan(asked, chosen, out / "store", "", out / "runs", fractions=spelled, seeds=range(seeds))
+        require_weights(_first_trainings(first))
     opened = None if dry_run and store is None else open_store(store, chosen, out, workers)
     where = opened.path if opened else out / "store", opened.meta["id"] if opened else "", out / "runs"
-    asked = only(experiment.rows, rows)
     planned = plan(asked, chosen, *where, fractions=spelled, seeds=range(seeds))
     for job in planned.jobs.values():
         if isinstance(job.settings, SegmentSettings | RegressSettings):
@@ -92,13 +98,12 @@ def run_experiment(
     frames = opened.meta["frames"] if opened else _frames_of(chosen)
     needed = disk_needed(planned, frames, crew.places if crew else 1)
     if dry_run:
-        output.print(_plan_table(planned))
-        output.print(
-            f"{len(planned.cells)} trainings in the table, {len(planned.jobs)} jobs, about {needed / 1e9:.2f} GB of "
-            "disk; what is done already is not done again."
-        )
+        from echocycle.experiments.forecast import forecast_of
+
+        forecast_of(planned, chosen, opened, out, name=experiment.name, disk=needed).show(details=details)
         return None
     assert opened is not None
+    require_weights(_first_trainings(planned))
     if not len(opened.videos("test")):
         raise EchocycleError(f"{opened.path} has no test videos, which every table is about; give some the split TEST.")
     out.mkdir(parents=True, exist_ok=True)
@@ -116,6 +121,17 @@ def run_experiment(
         logs = "\n".join(f"  {job}: {log}" for job, log in outcome.failed.items())
         raise Finding(f"{len(outcome.failed)} jobs failed; the same command tries them again. Logs:\n{logs}")
     return page
+
+
+def _first_trainings(planned: Plan) -> list[SegmentSettings | RegressSettings]:
+    """Settings of the jobs that will load first weights: trainings that are not begun."""
+    return [
+        job.settings
+        for job in planned.jobs.values()
+        if isinstance(job.settings, SegmentSettings | RegressSettings)
+        and job.start is None
+        and not any((job.run / name).exists() for name in ("done.json", "resume.ckpt"))
+    ]
 
 
 def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
@@ -205,15 +221,6 @@ def _frames_of(chosen: Preset) -> int:
     return settings.videos * settings.frames_median
 
 
-def _plan_table(planned: Plan) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("job", "after"):
-        table.add_column(name, overflow="fold")
-    for name, job in planned.jobs.items():
-        table.add_row(name, ", ".join(job.needs))
-    return table
-
-
 def list_experiments() -> Table:
     """Every experiment, and what some lack."""
     table = Table(box=None, pad_edge=False)
@@ -256,6 +263,7 @@ def experiment(
     only: Annotated[tuple[str, ...], Several] = (),
     out: Annotated[Path, Out] = Path("echocycle-runs/experiments"),
     dry_run: Annotated[bool, Flag] = False,
+    details: Annotated[bool, Flag] = False,
     at_once: int = 1,
     slurm: Annotated[tuple[str, ...], Several] = (),
     chosen: Annotated[Preset | None, Unseen] = None,
@@ -272,7 +280,8 @@ def experiment(
         fractions: Labelled shares such as 1/8 or All; by default those of the table.
         only: Rows to run, by their name in the table or by their method.
         out: Folder for the phantom, the runs and the tables.
-        dry_run: Say what would be run, and stop.
+        dry_run: Say what it would take (time, memory, protocol, weights, disk), and stop.
+        details: With --dry-run: list every job too.
         at_once: Jobs at once: several are done in processes of their own, which share the cores and the GPUs; of a
             cluster's queue, as many as may wait or run in it.
         slurm: Send the jobs to a SLURM cluster, with parameters as submitit names them: `--slurm timeout_min=240
@@ -297,5 +306,6 @@ def experiment(
         rows=only,
         out=Path(out),
         dry_run=dry_run,
+        details=details,
         crew=choose_crew(at_once, slurm, Path(out) / "jobs"),
     )
