@@ -12,7 +12,7 @@ from echocycle import stages
 from echocycle.console import output
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
-from echocycle.pipeline import StageClock, start_of
+from echocycle.pipeline import StageClock, keep_verdict, say_verdict, start_of
 from echocycle.settings.convert import to_dict
 from echocycle.settings.flags import Unseen
 from echocycle.settings.presets import Preset, preset
@@ -20,6 +20,21 @@ from echocycle.settings.presets import Preset, preset
 # -------------------------------------------------------------------------------------------------- demo
 
 METHODS = {"supervised": "video only", "teacher": "teacher f_m (video and masks)", "student": "student f_e (video)"}
+
+USUAL_SECONDS = {
+    "phantom": 43.0,
+    "prepare": 29.8,
+    "segment (supervised)": 43.2,
+    "segment (css)": 87.9,
+    "mask": 85.3,
+    "regress (supervised)": 93.1,
+    "regress (teacher)": 92.6,
+    "regress (student)": 161.3,
+    "evaluate": 35.1,
+    "report": 3.1,
+    "predict": 4.3,
+}
+"""Of each stage on two free cores (docs/results/demo.json)."""
 
 
 def demo_preset(*, smoke: bool) -> Preset:
@@ -58,6 +73,8 @@ def demo(
     videos, store, runs = out / "phantom", out / "store", out / "runs"
     with clock.stage("phantom"):
         stages.phantom(videos, PhantomSettings(**chosen.phantom), workers=workers)
+    if chosen.name == "tiny":
+        clock.foretell(USUAL_SECONDS, "phantom")
     with clock.stage("prepare"):
         stages.prepare(videos, store, replace(chosen.prepare, workers=workers))
     start = start_of(chosen, store, runs / "shapes", clock)
@@ -82,6 +99,7 @@ def demo(
     with clock.stage("evaluate"):
         for run in order:
             stages.evaluate(run, test, store=store)
+        verdict = keep_verdict(runs / "student")
     with clock.stage("report"):
         page = write_report(order, out / "report.html", "echocycle demo")
     with clock.stage("predict"):
@@ -97,6 +115,7 @@ def demo(
     output.print(clock.table())
     output.print(results_table(results))
     output.print(f"Report: {page}\nOverlay of the real clip: {next((out / 'predict').glob('*.overlay.mp4'))}")
+    say_verdict(verdict)
     return results
 
 

@@ -5,17 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
 
 from echocycle import stages
 from echocycle.console import console, output
+from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
 from echocycle.given import require_folder
 from echocycle.methods import options_of
+from echocycle.progress import minutes_of
+from echocycle.runs import Run
 from echocycle.settings.flags import Flag, Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
+
+if TYPE_CHECKING:
+    from echocycle.inference.verdict import Verdict
 
 
 class StageClock:
@@ -34,6 +40,18 @@ class StageClock:
         # a stage that was done before takes next to none: what it took then is what it takes
         self.seconds[name] = max(round(time.perf_counter() - start, 1), self.seconds.get(name, 0.0))
         write_json(self._file, self.seconds)
+
+    def foretell(self, usual: dict[str, float], done: str) -> None:
+        """Say how long the rest will take, if a stage that is done tells how fast this machine is.
+
+        Args:
+            usual: seconds of every stage on another machine.
+            done: the stage that is done.
+        """
+        left = {name: seconds for name, seconds in usual.items() if name not in self.seconds}
+        if left and self.seconds[done] > usual[done] / 20:  # else it was done before, and tells nothing
+            seconds = sum(left.values()) * self.seconds[done] / usual[done]
+            console.print(f"The rest will take about {minutes_of(seconds)}.", highlight=False)
 
     def table(self) -> Table:
         """The seconds, as a table."""
@@ -57,6 +75,25 @@ def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path 
     with clock.stage("start from moving shapes"):
         stages.regress(store, run, making)
     return run
+
+
+def keep_verdict(run: Path) -> "Verdict | None":
+    """The verdict on an evaluated EF network, which its model keeps; None where too few videos are held out."""
+    from echocycle.inference.verdict import verdict_of_run, write_verdict
+
+    try:
+        verdict = verdict_of_run(run)
+    except EchocycleError as error:
+        console.print(str(error), soft_wrap=True, highlight=False)
+        return None
+    write_verdict(Run(run).model, verdict)
+    return verdict
+
+
+def say_verdict(verdict: "Verdict | None") -> None:
+    """Say last what the model is worth."""
+    worth = verdict.sentence() if verdict else "How good this model is, is not known: too few videos are held out."
+    output.print(worth, highlight=False)
 
 
 def train(
@@ -150,9 +187,13 @@ def train(
     with clock.stage("evaluate"):
         for name in order:
             stages.evaluate(runs / name, evaluation, store=made.path)
+        verdict = keep_verdict(runs / order[-1])  # before the report, which may begin with it
     with clock.stage("report"):
         page = write_report([runs / name for name in order], out / "report.html", "echocycle report")
     output.print(clock.table())
     model = runs / order[-1] / "model"
-    output.print(f"Report: {page}\nModel: {model}\nUse it: echocycle predict VIDEO -o RESULTS --model {model}")
+    output.print(f"Report: {page}\nModel: {model}")
+    if verdict is not None and verdict.shown:
+        output.print(f"Use it: echocycle predict VIDEO -o RESULTS --model {model}")
+    say_verdict(verdict)
     return model
