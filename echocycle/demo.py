@@ -185,7 +185,7 @@ def results_table(results: dict[str, Any]) -> Table:
         found = results["dice"][method]
         every = f", all frames {found['all']['pooled']:.3f}" if "all" in found else ""
         table.add_row(f"Dice: {label}", f"{found['overall']['pooled']:.3f}", f"ED and ES{every}", "", "")
-    for name, label in {"naive": "naive (mean EF)", **METHODS, "discs": "discs on CSS masks"}.items():
+    for name, label in {"naive": "baseline: always the mean EF", **METHODS, "discs": "discs on CSS masks"}.items():
         found = results["ef"][name]
         if found.get("not_measured"):
             label += f", {found['videos']} of {found['videos'] + found['not_measured']} videos"
@@ -195,7 +195,9 @@ def results_table(results: dict[str, Any]) -> Table:
             table.add_row(f"MAE: {label}", "none", "", "", "")
     table.add_row("MAE: student minus video only", *_cells(results["student_minus_video_only"]), "", "")
     ef = results["real_clip_ef"]
-    table.add_row("EF of the real DICOM clip", f"{ef:.1f} %" if ef is not None else "none", "no meaning: trained")
+    table.add_row(
+        "EF of the real DICOM clip", f"{ef:.1f} %" if ef is not None else "not measured", "no meaning: trained"
+    )
     table.add_row("", "", "on synthetic clips")
     return table
 

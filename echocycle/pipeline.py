@@ -1,4 +1,4 @@
-"""All stages in one call: `train` on an own folder, `demo` on a phantom. What is done is never done again."""
+"""All stages in one call: `train` on your own folder. What is done is never done again."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class StageClock:
-    """Seconds per stage, kept beside the results, so that going on does not forget them."""
+    """Seconds per stage, kept beside the results, so that a resumed run still knows them."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

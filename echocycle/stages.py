@@ -54,7 +54,7 @@ def phantom(out: Path, settings: Annotated[PhantomSettings, Flat] = PhantomSetti
 def check(
     path: Path, settings: Annotated[PrepareSettings, Flat] = PrepareSettings(), *, decode: bool = False
 ) -> dict[str, Any]:
-    """Say what is in a folder of videos and what is wrong with it; nothing is written.
+    """List what is in a folder of videos and what is wrong with it; nothing is written.
 
     Args:
         path: Folder with FileList.csv, VolumeTracings.csv and Videos/, or a CAMUS folder.
@@ -79,7 +79,8 @@ def check(
         found += report["decoding"]
     errors = sum(finding["level"] == "error" for finding in found)
     if errors:
-        raise Finding(f"{path}: {errors} kinds of errors were found; see above. `prepare` leaves these rows out.")
+        told = "1 kind of error was" if errors == 1 else f"{errors} kinds of errors were"
+        raise Finding(f"{path}: {told} found; see above. `prepare` leaves these rows out.")
     return report
 
 
@@ -112,7 +113,7 @@ def segment(store: Path, run: Path, settings: Annotated[SegmentSettings, Flat] =
     It learns from traced frames and, by method, from unlabelled clips.
 
     Args:
-        store: A frame store.
+        store: A frame store, made by `prepare`.
         run: Folder of the run; a run that was started before is resumed.
     """
     from echocycle.segmentation import METHODS
@@ -124,10 +125,10 @@ def segment(store: Path, run: Path, settings: Annotated[SegmentSettings, Flat] =
 
 
 def mask(store: Path, run: Path, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> MaskSet:
-    """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store.
+    """Mark the left ventricle in every frame with a trained segmenter; the masks go into the store.
 
     Args:
-        store: A frame store.
+        store: A frame store, made by `prepare`.
         run: The segmenter's run.
     """
     from echocycle.data.store import Store
@@ -152,7 +153,7 @@ def regress(
     """Train an ejection-fraction network.
 
     Args:
-        store: A frame store.
+        store: A frame store, made by `prepare`.
         run: Folder of the run; a run that was started before is resumed.
         masks: The segmentation run whose masks the method sees; it becomes the model's segmenter.
         teacher: The teacher's run, for methods that have one; again for each further teacher.
@@ -225,7 +226,7 @@ def evaluate(
     Args:
         run: A finished run.
         store: The frame store, if it has moved.
-        external: Another frame store to be tried on; its results go into RUN/external-ID, ID being that store's.
+        external: Another frame store to test the run on; its results go into RUN/external-ID, ID being that store's.
 
     Returns:
         The folder with predictions.csv, or dice.csv and volumes.csv, and metrics.json.

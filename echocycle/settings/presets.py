@@ -90,7 +90,7 @@ def paper() -> Preset:
 def phantom() -> Preset:
     """Full-size networks on a phantom of 1,200 videos; one GPU.
 
-    EF networks start from moving shapes, as in `tiny`; what is to be seen of them is seen first.
+    EF networks start from moving shapes, as in `tiny`; the start of full-size networks is trained first.
     """
     labels = LabelSettings(labelled="1/8")
     loop = LoopSettings(steps=1500, validate_every=100, precision="bf16", workers=4)

@@ -89,7 +89,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long to train, how often to look, and on what."""
+    """How long to train, how often to validate, and on which device."""
 
     epochs: int = 25
     """Passes over the labelled videos."""
