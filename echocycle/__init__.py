@@ -3,4 +3,8 @@
 Research software, not a medical device.
 """
 
+from echocycle.threads import wait_passively
+
 __version__ = "0.1.0"
+
+wait_passively()  # before PyTorch is loaded, which reads it then

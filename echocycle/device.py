@@ -13,6 +13,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def usual_preset() -> str:
+    """The preset that suits this machine: `paper` wants a GPU, `tiny` trains on any two cores."""
+    return "paper" if torch.cuda.is_available() else "tiny"
+
+
 def choose_precision(name: Precision, device: torch.device) -> Precision:
     """`32`, `bf16` or `auto` as one of the first two; `auto` is bf16 where the device computes in it natively.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from echocycle.given import require_model
 from echocycle.runs import versions
 
 
@@ -34,6 +35,7 @@ def describe_installation() -> dict[str, Any]:
 
 def describe_bundle(path: Path) -> dict[str, Any]:
     """Parts, sizes and origin of a trained model."""
+    require_model(path)
     from echocycle.bundle import load_bundle
     from echocycle.settings.convert import to_dict
 
@@ -50,7 +52,12 @@ def describe_bundle(path: Path) -> dict[str, Any]:
 
 
 def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:
-    """Versions, devices, methods and presets; or what a trained model is made of."""
+    """Versions, devices, methods and presets; or what a trained model is made of.
+
+    Args:
+        bundle: A bundle, or the run that holds it.
+        json: Print JSON.
+    """
     import json as json_module
 
     from echocycle.console import output

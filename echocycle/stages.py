@@ -2,21 +2,26 @@
 
     phantom -> check -> prepare -> segment -> mask -> regress -> evaluate -> report -> predict
 
-Stages hand over on disk. Each can be killed and called again, goes on where it was, and ends with the same result.
-Heavy imports wait inside the functions, so that `--help` is quick.
+Stages hand over on disk. Each can be killed and called again; it resumes, and ends with the same result.
+`cli.py` registers these very functions: their signatures are the options, their docstrings the help. Heavy imports
+wait inside the functions, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from echocycle.console import console, output, track
+from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import read_json
+from echocycle.given import require_some_input
 from echocycle.methods import options_of
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.progress import track
 from echocycle.runs import Run, finished
+from echocycle.settings.flags import Flat, Model, Out, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 from echocycle.training.setup import inputs_of, open_data, require_store, train_method
 
@@ -24,34 +29,43 @@ if TYPE_CHECKING:
     from echocycle.bundle import Bundle
     from echocycle.data.mask_set import MaskSet
     from echocycle.data.store import Store
-    from echocycle.phantom.settings import PhantomSettings
     from echocycle.prediction import Prediction
+else:  # the command line reads these signatures, and the classes themselves would bring PyTorch and pandas
+    Bundle = MaskSet = Store = Prediction = Any
 
 
 # -------------------------------------------------------------------------------------------------- data
 
 
-def phantom(out: Path, settings: PhantomSettings | None = None, *, workers: int = 2) -> None:
-    """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout."""
-    from echocycle.phantom.settings import PhantomSettings
+def phantom(out: Path, settings: Annotated[PhantomSettings, Flat] = PhantomSettings(), *, workers: int = 2) -> None:
+    """Write synthetic clips with known EF and masks, in EchoNet-Dynamic's own layout.
+
+    Args:
+        out: Folder to write.
+        workers: Processes that draw; the result does not depend on it.
+    """
     from echocycle.phantom.write import write_phantom
 
     with track("Drawing clips") as progress:
-        write_phantom(Path(out), settings or PhantomSettings(), workers=workers, progress=progress)
+        write_phantom(Path(out), settings, workers=workers, progress=progress)
     console.print(f"Phantom written to {out}.")
 
 
 def check(
-    path: Path, settings: PrepareSettings = PrepareSettings(), *, decode: bool = False, json: bool = False
+    path: Path,
+    settings: Annotated[PrepareSettings, Flat] = PrepareSettings(),
+    *,
+    decode: bool = False,
+    json: bool = False,
 ) -> dict[str, Any]:
-    """Say what is in a folder of videos, and what is wrong with it, without writing anything.
+    """List what is in a folder of videos and what is wrong with it; nothing is written.
 
     Args:
-        path: folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; of CAMUS; or a
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; of CAMUS; or a
             frame store.
-        settings: those that `prepare` will be given.
-        decode: read every video as well, which takes minutes and finds damaged ones; of a store every byte.
-        json: print the report as JSON, and nothing else, to standard output.
+        settings: Those that `prepare` will be given.
+        decode: Read every video as well, which takes minutes and finds damaged ones; of a store every byte.
+        json: Print the report as JSON, and nothing else, to standard output.
 
     Raises:
         Finding: something is wrong with the data (level error), or training would fail.
@@ -102,8 +116,13 @@ def _check_store(path: Path, decode: bool, json: bool) -> dict[str, Any]:
     return report
 
 
-def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings()) -> Store:
-    """Read every video of a folder once and write the frame store."""
+def prepare(path: Path, store: Path, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> Store:
+    """Read every video of a folder once and write the frame store.
+
+    Args:
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; or of CAMUS.
+        store: Folder to write; it exists only when it is whole.
+    """
     from echocycle.datasets.findings import finding_of, finding_text
     from echocycle.datasets.prepare import prepare_store
 
@@ -120,8 +139,15 @@ def prepare(path: Path, store: Path, settings: PrepareSettings = PrepareSettings
 # ---------------------------------------------------------------------------------------------- training
 
 
-def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings()) -> Bundle:
-    """Train a segmenter of the left ventricle on traced frames and, by method, on unlabelled clips."""
+def segment(store: Path, run: Path, settings: Annotated[SegmentSettings, Flat] = SegmentSettings()) -> Bundle:
+    """Train a segmenter of the left ventricle.
+
+    It learns from traced frames and, by method, from unlabelled clips.
+
+    Args:
+        store: A frame store, made by `prepare`.
+        run: Folder of the run; a run that was started before is resumed.
+    """
     from echocycle.segmentation import METHODS
 
     options = options_of(settings)
@@ -130,8 +156,13 @@ def segment(store: Path, run: Path, settings: SegmentSettings = SegmentSettings(
     return train_method(METHODS[settings.method], settings, options, inputs, data, Run(run), "segment")
 
 
-def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> MaskSet:
-    """Let a trained segmenter mark the left ventricle in every frame; the masks go into the store."""
+def mask(store: Path, run: Path, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> MaskSet:
+    """Mark the left ventricle in every frame with a trained segmenter; the masks go into the store.
+
+    Args:
+        store: A frame store, made by `prepare`.
+        run: The segmenter's run.
+    """
     from echocycle.data.store import Store
     from echocycle.inference.masks import write_masks
 
@@ -145,18 +176,20 @@ def mask(store: Path, run: Path, settings: MaskSettings = MaskSettings()) -> Mas
 def regress(
     store: Path,
     run: Path,
-    settings: RegressSettings = RegressSettings(),
+    settings: Annotated[RegressSettings, Flat] = RegressSettings(),
     *,
     masks: Path | None = None,
-    teacher: Path | Sequence[Path] | None = None,
-    start: Path | None = None,
+    teacher: Sequence[Path] | Path | None = None,
+    start: Annotated[Path | None, Unseen] = None,
 ) -> Bundle:
     """Train an ejection-fraction network.
 
     Args:
-        masks: the segmentation run whose masks the method sees; it becomes the bundle's segmenter.
-        teacher: the run of the teacher, for methods that have one; or the runs of several.
-        start: the run of method `shapes` that made the weights `shapes`, where they do not come with the package.
+        store: A frame store, made by `prepare`.
+        run: Folder of the run; a run that was started before is resumed.
+        masks: The segmentation run whose masks the method sees; it becomes the model's segmenter.
+        teacher: The teacher's run, for methods that have one; again for each further teacher.
+        start: The run of method `shapes` that made the weights `shapes`, where they do not come with the package.
     """
     from echocycle.bundle import load_bundle
     from echocycle.data.store import Store
@@ -220,16 +253,17 @@ def regress(
 
 def evaluate(
     run: Path,
-    settings: EvaluateSettings = EvaluateSettings(),
+    settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(),
     *,
     store: Path | None = None,
     external: Path | None = None,
 ) -> Path:
-    """Predict every video of the splits asked for and leave the tables behind the run's numbers.
+    """Predict every video of the splits asked for; leave tables and metrics in RUN/evaluation.
 
     Args:
-        store: the frame store, if it is not where it was when the run was made.
-        external: another frame store, on which the run was not trained; the results go into `external-<its id>`.
+        run: A finished run.
+        store: The frame store, if it has moved.
+        external: Another frame store to test the run on; its results go into RUN/external-ID, ID being that store's.
 
     Returns:
         The folder with predictions.csv, or dice.csv and volumes.csv, and metrics.json.
@@ -255,40 +289,54 @@ def _store_of(run: Path, store: Path | None) -> Store:
 
 def report(
     *runs: Path,
-    out: Path = Path("report.html"),
+    out: Annotated[Path, Out] = Path("report.html"),
     title: str = "",
     delivered: Path | None = None,
     overlays: Path | None = None,
 ) -> Path:
     """One self-contained HTML page on evaluated runs; beside it a Markdown twin and its tables and figures as files.
 
-    Args:
-        delivered: the run whose model is handed on, which the page begins with; by default the last that predicts EF.
-        overlays: a folder in which `predict` left overlay videos of the patients.
-    """
-    from echocycle.reporting.collect import write_report
 
+    Args:
+        runs: Evaluated runs, in the order to show.
+        out: The page to write.
+        title: The page's title.
+        delivered: The run whose model is handed on, which the page begins with; by default the last that predicts EF.
+        overlays: A folder in which `predict` left overlay videos of the patients.
+    """
     if not runs:
         raise EchocycleError("Name at least one run to report on.")
-    return write_report([Path(run) for run in runs], Path(out), title, delivered=delivered, overlays=overlays)
+    from echocycle.reporting.collect import write_report
+
+    page = write_report([Path(run) for run in runs], Path(out), title, delivered=delivered, overlays=overlays)
+    output.print(str(page))
+    return page
 
 
 # --------------------------------------------------------------------------------------------------- use
 
 
 def predict(
-    *inputs: Path, out: Path, model: Path, device: Literal["auto", "cpu", "cuda"] = "auto", stride: int = 4
+    *inputs: Path,
+    out: Annotated[Path, Out],
+    model: Annotated[Path, Model],
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    stride: int = 4,
 ) -> list[Prediction]:
-    """EF and masks of recordings (AVI, MP4, DICOM, or folders of them) as JSON, CSV and overlay video.
+    """EF and masks of recordings as JSON, CSV and overlay video.
 
     Args:
-        out: folder for the results.
-        model: a bundle, or the run that holds it.
-        stride: frames between two clips whose EF are averaged.
+        inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
+        out: Folder for the results.
+        model: A bundle, or the run that holds it.
+        device: `auto` takes a GPU where there is one.
+        stride: Frames between two clips whose EF are averaged.
 
     Raises:
         Finding: a recording could not be read; the others are done.
     """
+    recordings = [Path(path) for path in inputs]
+    require_some_input(recordings)
     from echocycle.inference.recordings import predict_all
 
-    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+    return predict_all(recordings, Path(out), Path(model), device=device, stride=stride)

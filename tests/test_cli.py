@@ -1,10 +1,11 @@
 """The command line: where settings come from, what is refused and how, and that help is quick."""
 
+import functools
+import inspect
 import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echocycle import cli, pipeline, regression, stages
+from echocycle import cli, demo, pipeline, regression, segmentation, stages
 from echocycle.cli import main
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
+from echocycle.experiments import run as experiments
+from echocycle.methods import options_of
 from echocycle.recordings.video import write_mjpeg
 from echocycle.runs import versions
-from echocycle.settings.presets import preset
+from echocycle.settings.convert import to_dict
+from echocycle.settings.presets import PRESETS, preset
 from echocycle.settings.stages import SegmentSettings
 
 COMMANDS = (
@@ -31,9 +35,11 @@ COMMANDS = (
     "evaluate",
     "report",
     "predict",
+    "bench",
     "info",
     "train",
     "demo",
+    "experiment",
 )
 
 
@@ -49,18 +55,30 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the stage that was called last was called with; nothing is run."""
     seen: dict[str, Any] = {}
 
-    def standing_in(name: str) -> Any:
+    def stand_in(module: Any, name: str) -> None:
+        original = getattr(module, name)
+
+        @functools.wraps(original)  # the command is read off the signature
         def call(*args: Any, **named: Any) -> None:
+            bound = inspect.signature(original).bind(*args, **named)
+            bound.apply_defaults()
             seen.clear()
-            seen.update(stage=name, args=args, **named)
-            seen["settings"] = args[2] if len(args) > 2 else args[-1]
+            seen.update(bound.arguments, stage=name, args=args)
+            seen["settings"] = bound.arguments.get("settings", bound.arguments.get("chosen"))
 
-        return call
+        monkeypatch.setattr(module, name, call)
 
-    for name in ("phantom", "prepare", "segment", "mask", "regress", "evaluate", "predict"):
-        monkeypatch.setattr(stages, name, standing_in(name))
-    monkeypatch.setattr(pipeline, "train", standing_in("train"))
+    for name in ("phantom", "check", "prepare", "segment", "mask", "regress", "evaluate", "predict"):
+        stand_in(stages, name)
+    stand_in(pipeline, "train")
+    stand_in(experiments, "experiment")
+    stand_in(demo, "demo")
     return seen
+
+
+def typed(settings: Any) -> Any:
+    """Settings with all options of their method, as the method gets them: the command line gives text."""
+    return replace(settings, option=to_dict(options_of(settings)))
 
 
 def config(folder: Path, text: str, name: str = "settings.yaml") -> str:
@@ -86,7 +104,7 @@ def test_command_line_before_environment_before_file_before_preset_before_defaul
     tiny = preset("tiny").segment
     call += ["--preset", "tiny"]
     assert main(call) == 0
-    assert asked["settings"] == tiny
+    assert typed(asked["settings"]) == typed(tiny)
     call += ["--config", config(tmp_path, "segment:\n  batch: 7\n  labels: {labelled: 11}\n")]
     assert batch_and_labels() == (7, "11")
     assert asked["settings"].optimiser == tiny.optimiser
@@ -104,7 +122,8 @@ def test_a_methods_options_add_up_in_the_same_order(
     """One option on the command line does not take the place of all others."""
     call = ["segment", "store", "run", "--preset", "tiny", "--option.weight", "3"]
     assert main(call) == 0
-    assert asked["settings"].option == {**preset("tiny").segment.option, "weight": "3"}
+    tiny = preset("tiny").segment
+    assert typed(asked["settings"]) == typed(replace(tiny, option={**tiny.option, "weight": 3}))
     call += ["--config", config(tmp_path, "segment: {option: {period: 4, temperature: 2}}")]
     assert main(call) == 0
     assert asked["settings"].option == {"longer_than": "79", "period": "4", "temperature": "2", "weight": "3"}
@@ -112,6 +131,19 @@ def test_a_methods_options_add_up_in_the_same_order(
     monkeypatch.setenv("ECHOCYCLE_SEGMENT_OPTION_WEIGHT", "9")
     assert main([*call, "--option.temperature=6"]) == 0
     assert asked["settings"].option == {"longer_than": "79", "period": "5", "temperature": "6", "weight": "3"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_number_of_a_presets_options_arrives(asked: dict[str, Any], name: str) -> None:
+    """Not rounded, whatever its kind; for every method."""
+    chosen = preset(name)
+    for stage, methods, expected in (
+        ("segment", segmentation.METHODS, chosen.segmentation),
+        ("regress", regression.METHODS, chosen.regression),
+    ):
+        for method in methods:
+            assert main([stage, "store", "run", "--preset", name, "--method", method]) == 0
+            assert typed(asked["settings"]) == typed(expected(method)), method
 
 
 def test_a_presets_options_belong_to_its_method(asked: dict[str, Any]) -> None:
@@ -181,7 +213,10 @@ def test_every_stage_takes_a_preset(asked: dict[str, Any]) -> None:
         (["regress", "s", "r"], tiny.regression("student")),
     ):
         assert main([*call, "--preset", "tiny"]) == 0
-        assert asked["settings"] == expected
+        if call[0] == "regress":
+            assert typed(asked["settings"]) == typed(expected)
+        else:
+            assert asked["settings"] == expected
     assert main(["phantom", "out", "--preset", "tiny"]) == 0
     settings = asked["settings"]
     assert {key: getattr(settings, key) for key in tiny.phantom} == tiny.phantom
@@ -213,7 +248,59 @@ def test_train_lays_assignments_over_file_over_preset(asked: dict[str, Any], tmp
     assert chosen.segment.loop.validate_every == preset("tiny").segment.loop.validate_every
     assert chosen.segmentation("clas").batch == preset("tiny").segmentation("clas").batch != 7, "of another network"
     for wrong in ("segment.loop.steps", "steps=5", "predict.batch=3", "segment.loop.stepz=5"):
-        assert main(["train", "videos", "--set", wrong]) == 2
+        assert main(["train", "videos", "--preset", "tiny", "--set", wrong]) == 2
+
+
+def test_assignments_are_the_command_line_of_a_stage_too(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--set` before the environment, the option itself before both; that of another stage is refused."""
+    monkeypatch.setenv("ECHOCYCLE_SEGMENT_BATCH", "8")
+    call = ["segment", "s", "r", "--set", "segment.batch=5", "--set", "segment.loop.steps=3"]
+    assert main(call) == 0
+    assert (asked["settings"].batch, asked["settings"].loop.steps) == (5, 3)
+    assert main([*call, "--batch", "4"]) == 0
+    assert (asked["settings"].batch, asked["settings"].loop.steps) == (4, 3)
+    assert "`segment` does not read --set regress" in refused(capsys, [*call, "--set=regress.batch=3"])
+    assert "`predict` does not read" in refused(
+        capsys, ["predict", "a.avi", "-o", "out", "-m", "run", "--set=evaluate.batch=3"]
+    )
+
+
+def test_check_reads_what_prepare_will_be_given(asked: dict[str, Any], tmp_path: Path) -> None:
+    file = config(tmp_path, "prepare: {damaged: cut}")
+    for call in (["check", "videos"], ["prepare", "videos", "store"]):
+        assert main([*call, "--config", file]) == 0
+        assert asked["settings"].damaged == "cut"
+    assert main(["check", "videos", "--set", "prepare.multi_trace=vote"]) == 0
+    assert asked["settings"].multi_trace == "vote"
+
+
+def test_a_preset_where_no_stage_is_set_changes_nothing_and_says_so(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "a.avi", "-o", "out", "-m", "run", "--preset", "tiny"]) == 0
+    assert "--preset changes nothing" in capsys.readouterr().err
+    assert main(["--preset", "tiny", "mask", "s", "r"]) == 0
+    assert asked["settings"] == preset("tiny").mask
+    assert capsys.readouterr().err == ""
+
+
+def test_settings_of_a_stage_are_never_bare_words(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "supervised" in refused(capsys, ["segment", "s", "r", "supervised"])
+    assert "9" in refused(capsys, ["mask", "s", "r", "9"])
+    assert asked == {}
+
+
+def test_what_several_stages_take_is_one_object(asked: dict[str, Any]) -> None:
+    assert main(["experiment", "table-4", "--only", "a", "b", "--fractions", "1/8", "--dry-run"]) == 0
+    assert asked["chosen"] == preset("tiny")
+    assert (asked["name"], asked["only"], asked["fractions"]) == ("table-4", ("a", "b"), ("1/8",))
+    assert asked["dry_run"] is True
+    assert main(["experiment", "table-4", "--preset", "phantom", "--set", "mask.batch=7"]) == 0
+    assert asked["chosen"] == replace(preset("phantom"), mask=replace(preset("phantom").mask, batch=7))
+    assert main(["demo", "out", "--smoke"]) == 0
+    assert (asked["out"], asked["smoke"], asked["chosen"]) == (Path("out"), True, None)
 
 
 def test_an_option_is_of_one_method(asked: dict[str, Any]) -> None:
@@ -237,6 +324,7 @@ def test_an_option_is_of_one_method(asked: dict[str, Any]) -> None:
 def test_a_misspelt_option_is_said_before_anything_is_done(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "videos").mkdir()
     what = [str(tmp_path / "videos")] if command == "train" else ["table-4", "--dry-run"]
     call = [command, *what, "-o", str(tmp_path / "out"), "--preset", "tiny", "--set", "regress.option.wight=3"]
     assert "Did you mean 'weight'?" in refused(capsys, call)
@@ -293,7 +381,7 @@ def test_a_wrong_file_is_one_sentence(
 
 def test_what_is_missing_is_said(asked: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be read" in refused(capsys, ["segment", "s", "r", "--config", str(tmp_path / "none.yaml")])
-    assert "needs a value" in refused(capsys, ["segment", "s", "r", "--preset"])
+    assert "--preset requires an argument" in refused(capsys, ["segment", "s", "r", "--preset"])
     assert "no preset 'tini'" in refused(capsys, ["segment", "s", "r", "--preset", "tini"])
     assert "requires an argument" in refused(capsys, ["segment"])
     assert "batch is 0" in refused(capsys, ["mask", "s", "r", "--batch", "0"])
@@ -365,6 +453,7 @@ def test_check_ends_with_1_on_bad_rows(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     message = refused(capsys, ["check", str(bad)], code=1)
     assert "ef-out-of-range" in message
+    assert "1 kind of error was found" in message
     assert "[b]" in message
     (good / "Videos" / "[b].avi").write_bytes(b"torn")
     assert main(["check", str(good)]) == 0
@@ -388,59 +477,83 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: p
     def interrupted(*args: Any, **named: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "mask", interrupted)
+    monkeypatch.setattr(stages, "mask", functools.wraps(stages.mask)(interrupted))
     assert main(["mask", "s", "r"]) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 # --------------------------------------------------------------------------------------------------- help
 
 
-def run(*call: str) -> tuple[subprocess.CompletedProcess[str], float]:
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "echocycle", *call], capture_output=True, text=True, timeout=60)
-    return done, time.perf_counter() - start
+def run(*call: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "echocycle", *call], capture_output=True, text=True, timeout=120)
+
+
+HEAVY = ("torch", "torchvision", "pandas", "scipy", "cv2", "av", "lightning", "matplotlib", "skimage", "pydicom")
+"""Packages that take longer to import than a help page may."""
+
+
+def imported(*call: str) -> tuple[int, str, list[str]]:
+    """Exit code of a command in a process of its own, what it said, and which heavy packages it imported."""
+    code = (
+        "import sys; from echocycle.cli import main; code = main(sys.argv[1:]); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *call], capture_output=True, text=True, timeout=120)
+    said, _, heavy = done.stdout.strip().rpartition("\n")
+    return done.returncode, said + done.stderr, json.loads(heavy.replace("'", '"'))
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_is_quick(command: str) -> None:
-    done, seconds = run(*filter(None, [command]), "--help")
-    print(f"{command or 'echocycle'} --help: {seconds:.2f} s")
-    assert done.returncode == 0
-    assert "Usage: echocycle" in done.stdout
-    assert done.stderr == ""
+def test_help_imports_nothing_heavy(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said, heavy = imported(*filter(None, [command]), "--help")
+    assert code == 0
+    assert heavy == []
+    assert "Usage: echocycle" in said
     if command:
-        assert f"echocycle {command}" in done.stdout
+        assert f"echocycle {command}" in said
     else:
-        assert all(name in done.stdout for name in COMMANDS)
-    assert seconds < 2
+        assert all(name in said for name in COMMANDS)
+    assert all(option in said for option in ("--preset", "--config", "--set"))
 
 
-def test_the_command_line_waits_with_heavy_imports() -> None:
-    code = (
-        "import sys, echocycle.cli; "
-        "print([name for name in ('torch', 'pandas', 'torchvision', 'matplotlib', 'skimage', 'av') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+@pytest.mark.parametrize(
+    ("call", "code", "told"),
+    [
+        (["predict", "no.avi", "-o", "out", "-m", "run"], 1, "no.avi is missing"),
+        (["info", "no"], 2, "no holds no trained model"),
+        (["train", "no", "--preset", "tiny"], 2, "no does not exist"),
+        (["experiment"], 0, "table-4"),
+        (["report"], 2, "at least one run"),
+        (["segment", "s"], 2, "requires an argument"),
+    ],
+)
+def test_a_slip_costs_no_waiting(call: list[str], code: int, told: str, tmp_path: Path) -> None:
+    """What is missing is said before PyTorch is imported, which takes seconds."""
+    found, said, heavy = imported(*call)
+    assert found == code
+    assert told in " ".join(said.split())
+    assert heavy == []
 
 
 def test_every_parameter_of_every_command_has_a_sentence() -> None:
+    app = cli.command_line()
+    assert {name for name in app if not name.startswith("-")} == set(COMMANDS)
     for name in COMMANDS:
-        for argument in cli.app[name].assemble_argument_collection(parse_docstring=True):
+        for argument in app[name].assemble_argument_collection(parse_docstring=True):
             if argument.show and not argument.children:
                 assert argument.parameter.help, f"{name}: {argument.name}"
 
 
 def test_exit_codes_reach_the_shell(tmp_path: Path) -> None:
-    done, _ = run("check", str(tmp_path / "nowhere"))
+    done = run("check", str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("echocycle: ")
     assert "Traceback" not in done.stderr
     bad = own_folder(tmp_path / "bad", "a,55,TRAIN\n[b],160,VAL\n")
-    assert run("check", str(bad))[0].returncode == 1
-    done, _ = run("--version")
+    assert run("check", str(bad)).returncode == 1
+    done = run("--version")
     assert (done.returncode, done.stdout.strip()) == (0, cli.__version__)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echocycle import cli, demo
+from echocycle import cli, demo, pipeline
 from echocycle.bundle import load_bundle
 from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
@@ -152,6 +152,10 @@ def test_demo(tmp_path: Path) -> None:
     assert set(demo.beats_naive(results)) == {"supervised", "teacher", "student", "discs"}
     assert demo.load_results(out) == results
     assert results["real_clip_ef"] is not None
+    verdict = read_json(out / "runs" / "student" / "model" / "verdict.json")
+    assert done.stdout.strip().splitlines()[-1] == verdict["sentence"]
+    assert verdict["error"] == pytest.approx(results["ef"]["student"]["mae"]["value"])
+    assert verdict["naive_error"] == pytest.approx(results["ef"]["naive"]["mae"]["value"])
     assert next((out / "predict").glob("*.overlay.mp4")).stat().st_size > 1000
 
     kept = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
@@ -179,6 +183,23 @@ def test_a_demo_without_measurable_masks_has_a_table() -> None:
     labels = list(demo.results_table(results).columns[0].cells)
     assert "MAE: discs on CSS masks, 0 of 6 videos" in labels
     assert demo.beats_naive(results)["discs"] is False
+
+
+def test_the_rest_is_foretold_from_the_first_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice as slow as usual in the first stage: twice as long for what is not done yet."""
+    usual = {"phantom": 40.0, "prepare": 50.0, "segment": 100.0}
+    (tmp_path / "seconds.json").write_text('{"phantom": 80.0, "prepare": 99.0}')
+    pipeline.StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
+    assert capsys.readouterr().err.strip() == "The rest will take about 3 min."
+    for known in ('{"phantom": 0.1}', '{"phantom": 80.0, "prepare": 99.0, "segment": 1.0}'):
+        (tmp_path / "seconds.json").write_text(known)
+        pipeline.StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
+        assert capsys.readouterr().err == ""
+
+
+def test_the_usual_seconds_are_those_of_the_published_demo() -> None:
+    published = read_json(Path(__file__).parents[1] / "docs" / "results" / "demo.json")
+    assert published["seconds"] == demo.USUAL_SECONDS
 
 
 # ----------------------------------------------------------------------------------------------- own folders
@@ -213,7 +234,14 @@ def test_train_on_an_own_folder(phantom_folder: Path, tmp_path: Path, capsys: py
     assert command(f"train {folder} --out={out} {TRAIN}") == 0
     told = capsys.readouterr().out
     assert "Seconds per stage" in told
-    assert "echocycle predict VIDEO" in told.replace("\n", " ")
+    last = told.strip().splitlines()[-1]
+    assert re.fullmatch(
+        r"On 4 validation videos this model errs by .* points.*; always answering .* % errs by .*", last
+    )
+    verdict = read_json(out / "runs" / "student" / "model" / "verdict.json")
+    assert verdict["sentence"] == last
+    better = verdict["high"] < verdict["naive_error"]
+    assert ("Use it: echocycle predict VIDEO" in told.replace("\n", " ")) is better
     for name in ("css", "teacher", "student"):
         assert Run(out / "runs" / name).done
         assert (out / "runs" / name / "evaluation" / "metrics.json").exists()

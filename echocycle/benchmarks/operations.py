@@ -272,7 +272,7 @@ def measure_segmentation(ground: Ground) -> Iterator[Operation]:
     """A step of CSS; then masks, by a segmenter that is trained for a moment."""
     plan, device = ground.plan, ground.device
     data, inputs = ground.data("1/2")
-    settings = SegmentSettings("css", weights="none", size=plan.size, batch=plan.pairs)
+    settings = SegmentSettings(method="css", weights="none", size=plan.size, batch=plan.pairs)
     torch.manual_seed(0)
     method = CSS(settings, plan.css, inputs)
     steps = StepData(data, method.streams(), seed=0)
@@ -309,7 +309,7 @@ def _trained_segmenter(ground: Ground, data: TrainingData, inputs: Inputs) -> tu
     """A segmenter that has learnt enough to give masks with an edge, and torchvision's with the same weights."""
     plan = ground.plan
     optimiser = OptimiserSettings("adamw", lr=1e-3, weight_decay=1e-2, schedule="one-cycle")
-    settings = SegmentSettings("supervised", weights="none", size=plan.size, batch=max(4, plan.pairs))
+    settings = SegmentSettings(method="supervised", weights="none", size=plan.size, batch=max(4, plan.pairs))
     torch.manual_seed(0)
     method = SupervisedSegmentation(settings, SupervisedOptions(), inputs)
     run = Run(ground.folder / "segmenter")
@@ -370,7 +370,7 @@ def measure_regression(ground: Ground) -> Iterator[Operation]:
     plan, device = ground.plan, ground.device
     data, inputs = ground.data("1/2")
     settings = RegressSettings(
-        "teacher",
+        method="teacher",
         weights="none",
         size=plan.size,
         frames=plan.frames,

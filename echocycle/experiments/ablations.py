@@ -51,7 +51,7 @@ def table_7() -> Experiment:
 
 def table_8() -> Experiment:
     """The weight of distillation. The paper's is 5; all three share one teacher."""
-    rows = [Row(f"w_ulb={weight}", student(CSS, option={"weight": weight}), "f_e") for weight in ("10", "2", "5")]
+    rows = [Row(f"w_ulb={weight}", student(CSS, option={"weight": weight}), "f_e") for weight in (10, 2, 5)]
     return Experiment("table-8", "Weight of the unlabelled loss", tuple(rows), paper="VIII")
 
 

@@ -10,6 +10,7 @@ from echocycle.experiments.executors import OutOfTime
 from echocycle.experiments.perform import is_done, waiting_jobs
 from echocycle.experiments.plan import Job, Plan
 from echocycle.files import read_json, write_json
+from echocycle.progress import minutes_of
 from echocycle.settings.stages import RegressSettings, SegmentSettings
 
 
@@ -66,17 +67,7 @@ class Clock:
         return f"about {minutes_of(known)} left"
 
 
-def minutes_of(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 # ------------------------------------------------------------------------------------------------------ disk
-
-MASK_BYTES_PER_FRAME = 2800
-"""Of a mask set at 112 x 112 pixels: 2,100 and 2,500 (twice that of 56 x 56) were measured, and a little room."""
 
 
 def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
@@ -95,6 +86,8 @@ def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
 
 
 def _mask_bytes(plan: Plan, job: Job, frames: int) -> int:
+    from echocycle.forecast import MASK_BYTES_PER_FRAME
+
     size = plan.jobs[f"segment {job.run.name}"].settings.size  # type: ignore[union-attr]
     return int(frames * MASK_BYTES_PER_FRAME * size / 112)  # what takes room is the outline
 

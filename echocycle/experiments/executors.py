@@ -187,7 +187,7 @@ def _take_share(place: int, places: int) -> None:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // places))
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores // places)))  # fewer where `--threads` said so
     if torch.cuda.is_available():
         torch.cuda.set_device(place % torch.cuda.device_count())
 

@@ -46,11 +46,11 @@ def css_study() -> Experiment:
     with certainty (`losses.csv`: `gradient/css`, `alpha_entropy`). Larger weights and softer matching are tried
     beside it.
     """
-    softer = {"weight": "1", "temperature": "1"}
+    softer = {"weight": 1, "temperature": 1}
     rows = (
         Row("CSS, w=0.01 (the paper's)", Segmenter("css")),
-        Row("CSS, w=0.1", Segmenter("css", {"weight": "0.1"})),
-        Row("CSS, w=1", Segmenter("css", {"weight": "1"})),
+        Row("CSS, w=0.1", Segmenter("css", {"weight": 0.1})),
+        Row("CSS, w=1", Segmenter("css", {"weight": 1})),
         Row("CSS, w=1, tau=1", Segmenter("css", softer)),
         Row("Supervised", Segmenter("supervised")),
     )

@@ -7,7 +7,7 @@ another `perform`.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,14 @@ from typing import Any, Literal
 from echocycle.errors import EchocycleError
 from echocycle.settings.convert import from_dict, identity, to_dict
 from echocycle.settings.presets import Preset
-from echocycle.settings.stages import EvaluateSettings, MaskSettings, Precision, RegressSettings, SegmentSettings
+from echocycle.settings.stages import (
+    EvaluateSettings,
+    MaskSettings,
+    OptionValue,
+    Precision,
+    RegressSettings,
+    SegmentSettings,
+)
 
 ALL = "All"
 """How the paper writes the whole of the labels."""
@@ -27,7 +34,7 @@ class Segmenter:
     """A segmentation method and what of its own settings differs from the preset."""
 
     method: str
-    option: dict[str, str] = field(default_factory=dict)
+    option: Mapping[str, OptionValue] = field(default_factory=dict)
     steps: int | None = None
     """Of its training, where that is cut short on purpose; None takes the preset's."""
 
@@ -37,7 +44,7 @@ class Regressor:
     """A regression method, what of its own settings differs from the preset, and what it is built on."""
 
     method: str
-    option: dict[str, str] = field(default_factory=dict)
+    option: Mapping[str, OptionValue] = field(default_factory=dict)
     network: str = ""
     """Backbone; empty takes the preset's."""
     masks: Segmenter | None = None
@@ -105,7 +112,7 @@ def teacher(masks: Segmenter, network: str = "") -> Regressor:
     return Regressor("teacher", network=network, masks=masks)
 
 
-def student(masks: Segmenter, network: str = "", option: dict[str, str] | None = None) -> Regressor:
+def student(masks: Segmenter, network: str = "", option: Mapping[str, OptionValue] | None = None) -> Regressor:
     """The paper's f_e."""
     return Regressor("student", option or {}, network, masks, (teacher(masks, network),))
 
@@ -305,8 +312,11 @@ class _Planner:
         return job.name
 
 
-def _options(settings: SegmentSettings | RegressSettings, system: Segmenter | Regressor) -> dict[str, str]:
-    """All settings of the method, said or not, so that what is the same is run once."""
+def _options(settings: SegmentSettings | RegressSettings, system: Segmenter | Regressor) -> dict[str, OptionValue]:
+    """All settings of the method, said or not, so that what is the same is run once.
+
+    As text, which is how runs have always kept them: the folder's name is a hash of it.
+    """
     from echocycle import regression, segmentation
 
     methods = segmentation.METHODS if isinstance(system, Segmenter) else regression.METHODS

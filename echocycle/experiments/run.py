@@ -1,31 +1,33 @@
 """One experiment from its name to its page: the store, the plan, the jobs, the tables."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.table import Table
 
 from echocycle import stages
 from echocycle.console import console, output
-from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import EXPERIMENTS
 from echocycle.experiments.estimate import check_disk, disk_needed, seconds_taken
 from echocycle.experiments.executors import Crew, choose_crew
 from echocycle.experiments.perform import is_done
 from echocycle.experiments.plan import Cell, Experiment, Plan, fraction_value, only, plan
-from echocycle.experiments.results import write_results
 from echocycle.experiments.schedule import Outcome, work
 from echocycle.locks import alone_in
 from echocycle.methods import options_of
 from echocycle.runs import versions
 from echocycle.settings.convert import from_dict, to_dict
-from echocycle.settings.presets import Preset
+from echocycle.settings.flags import Flag, Out, Several, Unseen
+from echocycle.settings.presets import Preset, preset
 from echocycle.settings.stages import RegressSettings, SegmentSettings
+
+if TYPE_CHECKING:
+    from echocycle.data.store import Store
 
 MOST_SEEDS = 20
 """Seeds among which earlier calls' trainings are looked for, and most that a chain begins."""
@@ -56,6 +58,7 @@ def run_experiment(
     rows: Iterable[str],
     out: Path,
     dry_run: bool,
+    details: bool = False,
     workers: int = 2,
     crew: Crew | None = None,
 ) -> Path | None:
@@ -71,6 +74,8 @@ def run_experiment(
     Raises:
         Finding: some jobs failed; everything else is done and the tables are written from it.
     """
+    from echocycle.models.pretrained import require_weights
+
     experiment = find(name)
     if seeds < 1:
         raise EchocycleError(f"seeds is {seeds}; at least 1 is needed.")
@@ -80,9 +85,12 @@ def run_experiment(
         raise EchocycleError("evaluate.splits leaves out the test videos, which every table is about; add `test`.")
     if dry_run and store is None and (out / "store" / "store.json").exists():
         store = out / "store"
+    asked = only(experiment.rows, rows)
+    if not dry_run and store is None and not (out / "store").exists():  # nothing is begun; the phantom takes a while
+        first = plan(asked, chosen, out / "store", "", out / "runs", fractions=spelled, seeds=range(seeds))
+        require_weights(_first_trainings(first))
     opened = None if dry_run and store is None else open_store(store, chosen, out, workers)
     where = opened.path if opened else out / "store", opened.meta["id"] if opened else "", out / "runs"
-    asked = only(experiment.rows, rows)
     planned = plan(asked, chosen, *where, fractions=spelled, seeds=range(seeds))
     for job in planned.jobs.values():
         if isinstance(job.settings, SegmentSettings | RegressSettings):
@@ -90,13 +98,12 @@ def run_experiment(
     frames = opened.meta["frames"] if opened else _frames_of(chosen)
     needed = disk_needed(planned, frames, crew.places if crew else 1)
     if dry_run:
-        output.print(_plan_table(planned))
-        output.print(
-            f"{len(planned.cells)} trainings in the table, {len(planned.jobs)} jobs, about {needed / 1e9:.2f} GB of "
-            "disk; what is done already is not done again."
-        )
+        from echocycle.experiments.forecast import forecast_of
+
+        forecast_of(planned, chosen, opened, out, name=experiment.name, disk=needed).show(details=details)
         return None
     assert opened is not None
+    require_weights(_first_trainings(planned))
     if not len(opened.videos("test")):
         raise EchocycleError(f"{opened.path} has no test videos, which every table is about; give some the split TEST.")
     out.mkdir(parents=True, exist_ok=True)
@@ -114,6 +121,17 @@ def run_experiment(
         logs = "\n".join(f"  {job}: {log}" for job, log in outcome.failed.items())
         raise Finding(f"{len(outcome.failed)} jobs failed; the same command tries them again. Logs:\n{logs}")
     return page
+
+
+def _first_trainings(planned: Plan) -> list[SegmentSettings | RegressSettings]:
+    """Settings of the jobs that will load first weights: trainings that are not begun."""
+    return [
+        job.settings
+        for job in planned.jobs.values()
+        if isinstance(job.settings, SegmentSettings | RegressSettings)
+        and job.start is None
+        and not any((job.run / name).exists() for name in ("done.json", "resume.ckpt"))
+    ]
 
 
 def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
@@ -135,9 +153,11 @@ def alone_with(store: Path) -> Iterator[None]:
 
 
 def write_page(
-    experiment: Experiment, planned: Plan, outcome: Outcome, store: Store, chosen: Preset, out: Path
+    experiment: Experiment, planned: Plan, outcome: Outcome, store: "Store", chosen: Preset, out: Path
 ) -> Path | None:
     """The tables of what is done; None where nothing is."""
+    from echocycle.experiments.results import write_results
+
     facts = {
         "date": date.today().isoformat(),
         "made_with": versions(),
@@ -158,8 +178,10 @@ def write_page(
     return write_results(experiment, planned.cells, out / "results", facts)
 
 
-def open_store(store: Path | None, chosen: Preset, out: Path, workers: int = 2) -> Store:
+def open_store(store: Path | None, chosen: Preset, out: Path, workers: int = 2) -> "Store":
     """The store named, or that of the preset's phantom, which is made in `out` first."""
+    from echocycle.data.store import Store
+
     if store is not None:
         return Store(store)
     from echocycle.phantom.settings import PhantomSettings
@@ -191,15 +213,6 @@ def _frames_of(chosen: Preset) -> int:
 
     settings = from_dict(PhantomSettings, chosen.phantom, "phantom.")
     return settings.videos * settings.frames_median
-
-
-def _plan_table(planned: Plan) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("job", "after"):
-        table.add_column(name, overflow="fold")
-    for name, job in planned.jobs.items():
-        table.add_row(name, ", ".join(job.needs))
-    return table
 
 
 def list_experiments() -> Table:
@@ -236,44 +249,57 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def experiment(
-    name: str,
-    chosen: Preset,
+    name: str = "",
     *,
     store: Path | None = None,
     seeds: int = 1,
-    fractions: Sequence[str] = (),
-    only: Sequence[str] = (),
-    out: Path = Path("echocycle-runs/experiments"),
-    dry_run: bool = False,
+    fractions: Annotated[tuple[str, ...], Several] = (),
+    only: Annotated[tuple[str, ...], Several] = (),
+    out: Annotated[Path, Out] = Path("echocycle-runs/experiments"),
+    dry_run: Annotated[bool, Flag] = False,
+    details: Annotated[bool, Flag] = False,
     at_once: int = 1,
-    slurm: Sequence[str] = (),
+    slurm: Annotated[tuple[str, ...], Several] = (),
+    chosen: Annotated[Preset | None, Unseen] = None,
 ) -> Path | None:
-    """A table of the paper, or one of our own: every row trained and evaluated, and ours beside the printed numbers.
+    """A table of the paper by name, with our numbers beside the printed ones; without a name, the list of them.
 
-    What is done is never done again, by whatever experiment; so the same `out` serves all of them.
+    Resumable: what is done is never done again, by whatever experiment with the same `--out`. `--preset` is `tiny`
+    if it is not given.
 
     Args:
-        store: a frame store; by default the preset's phantom is drawn in `out`.
-        seeds: trainings of each row.
-        fractions: labelled shares such as `1/8` or `All`; by default those of the table.
-        only: rows to run, by their name in the table or by their method.
-        dry_run: say what would be run, and stop.
-        at_once: jobs at once. One is done in this process; several each in a process of its own, which share this
-            machine's cores and GPUs; of a cluster's queue, as many as may wait or run in it.
-        slurm: parameters of the jobs on a SLURM cluster, as submitit names them, such as `timeout_min=240`; empty:
-            no cluster.
+        name: Such as table-1, table-a1, figure-7 or own-row.
+        store: A frame store; by default the preset's phantom is drawn.
+        seeds: Trainings of each row.
+        fractions: Labelled shares such as 1/8 or All; by default those of the table.
+        only: Rows to run, by their name in the table or by their method.
+        out: Folder for the phantom, the runs and the tables.
+        dry_run: Say what it would take (time, memory, protocol, weights, disk), and stop.
+        details: With --dry-run: list every job too.
+        at_once: Jobs at once: several are done in processes of their own, which share the cores and the GPUs; of a
+            cluster's queue, as many as may wait or run in it.
+        slurm: Send the jobs to a SLURM cluster, with parameters as submitit names them: `--slurm timeout_min=240
+            gpus_per_node=1`.
+        chosen: The settings of all stages; by default those of the preset `tiny`.
+
+    Returns:
+        The Markdown page; None after a dry run, and without a name.
 
     Raises:
         Finding: some jobs failed; the others are done and the tables written.
     """
+    if not name:
+        output.print(list_experiments())
+        return None
     return run_experiment(
         name,
-        chosen,
+        chosen or preset("tiny"),
         store=None if store is None else Path(store),
         seeds=seeds,
         fractions=fractions,
         rows=only,
         out=Path(out),
         dry_run=dry_run,
+        details=details,
         crew=choose_crew(at_once, slurm, Path(out) / "jobs"),
     )

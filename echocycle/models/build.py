@@ -1,5 +1,8 @@
 """Segmenters by name."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -7,7 +10,7 @@ from echocycle.errors import EchocycleError
 from echocycle.models.segmenter import SEGMENTERS
 
 
-def build_segmenter(network: str, width: int = 16, option: dict[str, str] | None = None) -> nn.Module:
+def build_segmenter(network: str, width: int = 16, option: Mapping[str, Any] | None = None) -> nn.Module:
     """A segmenter with random weights, of frames or (with their own `option`) of more than a frame at once."""
     from echocycle.models.video_segmenter import VIDEO_SEGMENTERS  # which builds on this file
 

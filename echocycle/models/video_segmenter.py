@@ -1,9 +1,9 @@
 """Segmenters that look at more than one frame at once: networks of the methods `multiframe` and `clas`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -216,11 +216,11 @@ def _between(images: Callable[[Tensor], Tensor], places: Tensor) -> Tensor:
     return torch.lerp(low, high, weight.view(-1, *[1] * (low.ndim - 1)))
 
 
-def _multiframe(network: str, width: int, option: dict[str, str]) -> MultiFrame:
+def _multiframe(network: str, width: int, option: Mapping[str, Any]) -> MultiFrame:
     return MultiFrame(network, width, option["fusion"], int(option["neighbours"]), int(option["spacing"]))
 
 
-VIDEO_SEGMENTERS: dict[str, Callable[[int, dict[str, str]], VideoSegmenter]] = {
+VIDEO_SEGMENTERS: dict[str, Callable[[int, Mapping[str, Any]], VideoSegmenter]] = {
     "r2plus1d_18": lambda width, option: ClipSegmenter(width, int(option["frames"])),
     **{f"multiframe_{name}": partial(_multiframe, name) for name in SEGMENTERS},
 }

@@ -100,6 +100,6 @@ def torchvision_state(weights: Any, setting: str) -> dict[str, Tensor]:
         file = weights.url.rsplit("/", 1)[-1]
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise EchocycleError(
-            f"The weights `{setting}` ({file}) are neither in {folder} nor can they be fetched ({error}). Put the "
-            f"file there, name a local file with --weights FILE, or train from random weights with --weights none."
+            f"The weights `{setting}` ({file}) are not in {folder}, and {weights.url} cannot be fetched ({error}). Put "
+            f"the file there, name a local file with --weights FILE, or train from random weights with --weights none."
         ) from error

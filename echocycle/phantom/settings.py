@@ -11,7 +11,7 @@ PHANTOM_VERSION = 2
 SHORTEST_CLIP = 28  # frames; a systole of 0.47 s at 50 frames per second still fits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PhantomSettings:
     """What to make. The same settings give the same bytes; a clip depends on the seed and its index."""
 

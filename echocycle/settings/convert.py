@@ -104,7 +104,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         items = value.split(",") if isinstance(value, str) else list(value)
         return tuple(_convert(get_args(kind)[0], item, where) for item in items)
     if origin is dict:
-        return {str(k): v if isinstance(v, str) else str(v) for k, v in value.items()}
+        return {str(k): v if isinstance(v, str | int | float) else str(v) for k, v in value.items()}
     try:
         if kind is bool and isinstance(value, str):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]

@@ -1,11 +1,68 @@
 """One settings object changed by a file's sections and by `--set` words."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from echocycle.errors import EchocycleError
 from echocycle.settings.convert import from_dict, to_dict
 from echocycle.settings.presets import Preset
+
+STAGES = ("evaluate", "mask", "phantom", "prepare", "regress", "segment")
+"""Sections of a settings file: the commands whose settings a preset holds."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A settings file: YAML, JSON or TOML, with a section for each command.
+
+    Raises `EchocycleError` for a file that cannot be read, and for what is no section.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise EchocycleError(f"The settings file {path} cannot be read ({error.strerror}).") from None
+    try:
+        if path.suffix == ".toml":
+            import tomllib
+
+            values: Any = tomllib.loads(text)
+        elif path.suffix == ".json":
+            import json
+
+            values = json.loads(text)
+        else:
+            import yaml
+
+            values = yaml.safe_load(text)
+    except Exception as error:
+        raise EchocycleError(f"The settings file {path} is not readable: {error}") from None
+    if not isinstance(values, dict) or not set(values) <= set(STAGES):
+        wrong = ", ".join(sorted(map(str, set(values) - set(STAGES)))) if isinstance(values, dict) else "no sections"
+        raise EchocycleError(f"{path} has {wrong}; it takes the sections {', '.join(STAGES)}.")
+    for name, section in values.items():
+        if not isinstance(section, dict):
+            raise EchocycleError(f"{path}: the section {name} is {section!r}; it takes named settings.")
+    return values
+
+
+def sections_of(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """`stage.setting=value` assignments as the sections of a settings file; of two for one setting the later counts.
+
+    Raises `EchocycleError` for what is no assignment, and for an unknown stage.
+    """
+    sections: dict[str, Any] = {}
+    for assignment in assignments:
+        path, found, value = assignment.partition("=")
+        if not found or "." not in path:
+            raise EchocycleError(f"--set takes stage.setting=value, not {assignment!r}.")
+        nested: Any = value
+        for key in reversed(path.split(".")):
+            nested = {key.replace("-", "_"): nested}
+        sections = _merge(sections, nested)
+    for stage in sections:
+        if stage not in STAGES:
+            raise EchocycleError(f"There is no stage {stage!r} to set; choose one of {', '.join(STAGES)}.")
+    return sections
 
 
 def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...]) -> Preset:
@@ -14,15 +71,7 @@ def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...
     What is said of a stage holds for all its methods, but for `option`, which is of the one that `method` names (by
     default the preset's segmenter, and the student), and for what belongs to a network in methods that have another.
     """
-    said = sections
-    for assignment in assignments:
-        path, found, value = assignment.partition("=")
-        if not found or "." not in path:
-            raise EchocycleError(f"--set takes stage.setting=value, not {assignment!r}.")
-        nested: Any = value
-        for key in reversed(path.split(".")):
-            nested = {key.replace("-", "_"): nested}
-        said = _merge(said, nested)
+    said = _merge(sections, sections_of(assignments))
     for stage, values in said.items():
         common = {name: value for name, value in values.items() if name not in ("method", "option")}
         if stage == "regress":
@@ -41,12 +90,9 @@ def change(chosen: Preset, sections: dict[str, Any], assignments: tuple[str, ...
             chosen = replace(chosen, segment=_over(base, values), segment_others=others)
         elif stage in ("prepare", "mask", "evaluate"):
             chosen = replace(chosen, **{stage: _over(getattr(chosen, stage), values)})
-        elif stage == "phantom":
-            chosen = replace(chosen, phantom={**chosen.phantom, **values})
         else:
-            raise EchocycleError(
-                f"There is no stage {stage!r} to set; choose prepare, segment, mask, regress or evaluate."
-            )
+            assert stage == "phantom"
+            chosen = replace(chosen, phantom={**chosen.phantom, **values})
     return chosen
 
 

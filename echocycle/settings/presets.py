@@ -1,9 +1,9 @@
-"""Settings of all stages that belong together: `paper`, `phantom`, `tiny`."""
+"""Settings of all stages that belong together: `paper`, `phantom`, `tiny`, `debug`."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from echocycle.settings.convert import require
+from echocycle.settings.convert import require, to_dict
 from echocycle.settings.stages import (
     EvaluateSettings,
     LabelSettings,
@@ -44,6 +44,17 @@ class Preset:
         """The settings of one regression method."""
         return replace(self.regress.get(method, self.regress["default"]), method=method)
 
+    def sections(self, method: str | None = None) -> dict[str, dict[str, Any]]:
+        """The preset as a settings file would say it, for one method; by default its segmenter's, and the student."""
+        settings = {
+            "prepare": self.prepare,
+            "segment": self.segmentation(method or self.segment.method),
+            "mask": self.mask,
+            "regress": self.regression(method or "student"),
+            "evaluate": self.evaluate,
+        }
+        return {**{name: to_dict(values) for name, values in settings.items()}, "phantom": self.phantom}
+
 
 def paper() -> Preset:
     """The paper's own settings: EchoNet-Dynamic, ImageNet and Kinetics weights, 1/8 of the labels."""
@@ -78,7 +89,7 @@ def paper() -> Preset:
 def phantom() -> Preset:
     """Full-size networks on a phantom of 1,200 videos; one GPU.
 
-    EF networks start from moving shapes, as in `tiny`; what is to be seen of them is seen first.
+    EF networks start from moving shapes, as in `tiny`; the start of full-size networks is trained first.
     """
     labels = LabelSettings(labelled="1/8")
     loop = LoopSettings(steps=1500, validate_every=100, precision="bf16", workers=4)
@@ -94,7 +105,7 @@ def phantom() -> Preset:
         segment=segment,
         segment_others={
             "clas": replace(segment, network="r2plus1d_18", batch=4),
-            "cps": replace(segment, option={"weight": "0.1"}),  # see `tiny`
+            "cps": replace(segment, option={"weight": 0.1}),  # see `tiny`
         },
         mask=MaskSettings(batch=256, precision="bf16"),
         regress={
@@ -108,7 +119,7 @@ def phantom() -> Preset:
                 loop=replace(loop, steps=1200, workers=8),
             ),
             "cross_model": replace(regress, option={"pseudo_labels": "train"}),
-            "ucvme": replace(regress, option={"standardised": "true"}),  # see `tiny`
+            "ucvme": replace(regress, option={"standardised": True}),  # see `tiny`
         },
         evaluate=EvaluateSettings(batch=80, precision="bf16"),
         phantom={"videos": 1200},
@@ -148,7 +159,7 @@ def tiny() -> Preset:
         optimiser=adamw,
         loop=LoopSettings(steps=300, validate_every=50),
         # clips of 40 frames at period 2: 79 video frames, more than a beat, from the short clips of the demo
-        option={"period": "2", "longer_than": "79"},
+        option={"period": 2, "longer_than": 79},
     )
     return Preset(
         name="tiny",
@@ -157,7 +168,7 @@ def tiny() -> Preset:
             "tccl": segment,
             # as many unlabelled frames for a labelled one as in the paper; at the usual weight the first answers, which
             # are noise from random weights, confirm one another
-            "cps": replace(segment, option={"unlabelled_batch": "20", "weight": "0.1"}),
+            "cps": replace(segment, option={"unlabelled_batch": 20, "weight": 0.1}),
             "clas": replace(
                 segment,
                 network="r2plus1d_18",
@@ -171,11 +182,11 @@ def tiny() -> Preset:
         regress={
             "default": regress,
             # as many unlabelled clips for a labelled one as in the paper
-            "student": replace(regress, option={"unlabelled_batch": "5"}),
+            "student": replace(regress, option={"unlabelled_batch": 5}),
             # the public code's mask channel, twenty times as large as the others, drowns what the network starts from:
             # validation MSE 29 with it, 15 with one that starts at zero
             "teacher": replace(regress, option={"mask_channel": "zero"}),
-            "committee": replace(regress, option={"unlabelled_batch": "5"}),
+            "committee": replace(regress, option={"unlabelled_batch": 5}),
             "shapes": replace(
                 regress,
                 weights="none",
@@ -184,10 +195,10 @@ def tiny() -> Preset:
                 loop=LoopSettings(steps=1200, validate_every=100, precision="auto"),
             ),
             # the paper's warm-up is 10 of 25 epochs
-            "mean_teacher": replace(regress, option={"unlabelled_batch": "5", "warmup_steps": "120"}),
-            "cross_model": replace(regress, option={"unlabelled_batch": "5", "pseudo_labels": "train"}),
+            "mean_teacher": replace(regress, option={"unlabelled_batch": 5, "warmup_steps": 120}),
+            "cross_model": replace(regress, option={"unlabelled_batch": 5, "pseudo_labels": "train"}),
             # its variances start at 1, which is far from an error in EF points for a network from random weights
-            "ucvme": replace(regress, option={"standardised": "true"}),
+            "ucvme": replace(regress, option={"standardised": True}),
         },
         evaluate=EvaluateSettings(protocol=("strided",), stride=6, batch=32, precision="auto"),
         phantom={
@@ -201,7 +212,61 @@ def tiny() -> Preset:
     )
 
 
-PRESETS = {"paper": paper, "phantom": phantom, "tiny": tiny}
+def debug() -> Preset:
+    """The smallest networks and clips with which every stage runs, in seconds; its numbers mean nothing.
+
+    For tests, and for trying a new method or a new data set.
+    """
+    labels = LabelSettings(labelled="4", validation="4")
+    loop = LoopSettings(steps=4, validate_every=2, tensorboard=False)
+    adamw = OptimiserSettings("adamw", lr=1e-3, weight_decay=1e-2, schedule="one-cycle")
+    segment = SegmentSettings(
+        network="unet",
+        width=2,
+        weights="none",
+        size=32,
+        batch=2,
+        labels=labels,
+        optimiser=adamw,
+        loop=loop,
+        option={"period": 2, "longer_than": 79},
+    )
+    regress = RegressSettings(
+        widths=(4, 8, 8, 8),
+        weights="none",
+        size=32,
+        frames=4,
+        period=3,
+        pad=4,
+        batch=2,
+        fc_bias=None,
+        target_scale=10.0,
+        labels=labels,
+        optimiser=adamw,
+        loop=loop,
+    )
+    few = replace(regress, option={"unlabelled_batch": 2})
+    return Preset(
+        name="debug",
+        segment=segment,
+        segment_others={
+            "tccl": segment,
+            "cps": replace(segment, option={"unlabelled_batch": 2}),
+            "clas": replace(segment, network="r2plus1d_18", option={}),
+        },
+        mask=MaskSettings(batch=32),
+        regress={
+            "default": regress,
+            **dict.fromkeys(("student", "committee", "cross_model", "ucvme"), few),
+            "mean_teacher": replace(regress, option={"unlabelled_batch": 2, "warmup_epochs": 0}),
+        },
+        evaluate=EvaluateSettings(protocol=("strided",), stride=48, clip_seeds=(0, 1), batch=32),
+        phantom={"videos": 16, "val": 4, "test": 4, "frames_median": 90, "frames_min": 84, "frames_max": 100},
+        prepare=PrepareSettings(workers=0),
+    )
+
+
+PRESETS = {"paper": paper, "phantom": phantom, "tiny": tiny, "debug": debug}
 
 
 def preset(name: str) -> Preset:

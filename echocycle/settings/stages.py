@@ -1,8 +1,10 @@
-"""Everything that can be set, stage by stage, with the paper's values as defaults; and the three presets.
+"""Everything that can be set, stage by stage, with the paper's values as defaults.
 
 Settings are frozen standard dataclasses, so that training imports nothing but them; the command line, YAML
 files and the environment are mapped onto them by cyclopts in `cli.py`, which rejects unknown keys. What
 belongs to one method alone stands in that method's file and is reached by `--option.NAME VALUE`.
+
+Those of a stage take keywords only: on the command line each is an option, never a bare word.
 """
 
 from dataclasses import dataclass, field
@@ -12,9 +14,13 @@ from typing import Literal
 from echocycle.settings.convert import LATER, OPERATIONAL, require
 
 Device = Literal["auto", "cpu", "cuda"]
-
-
 Precision = Literal["32", "bf16", "auto"]
+
+OptionValue = str | int | float | bool
+"""A value of a method's own setting; what is text becomes what the method's `Options` say (`methods.options_of`).
+
+Text comes first: the command line, which does not know the method's `Options`, would make an int of 0.1.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long to train, how often to look, and on what."""
+    """How long to train, how often to validate, and on which device."""
 
     epochs: int = 25
     """Passes over the labelled videos."""
@@ -121,7 +127,7 @@ class LoopSettings:
         require(self.workers >= 0, f"loop.workers is {self.workers}; it must not be negative.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
     """Stage `segment`: the left-ventricle segmenter."""
 
@@ -147,7 +153,7 @@ class SegmentSettings:
     labels: LabelSettings = field(default_factory=LabelSettings)
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(lr=1e-5))
     loop: LoopSettings = field(default_factory=LoopSettings)
-    option: dict[str, str] = field(default_factory=dict)
+    option: dict[str, OptionValue] = field(default_factory=dict)
     """The method's own settings, as `--option.NAME VALUE`."""
 
     def __post_init__(self) -> None:
@@ -155,7 +161,7 @@ class SegmentSettings:
         require(16 <= self.size <= 1024, f"size is {self.size}; give 16 to 1024 pixels.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskSettings:
     """Stage `mask`: masks of every frame of every video."""
 
@@ -172,7 +178,7 @@ class MaskSettings:
         require(self.batch > 0, f"batch is {self.batch}; it must be above 0.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegressSettings:
     """Stage `regress`: the ejection-fraction network."""
 
@@ -208,7 +214,7 @@ class RegressSettings:
         default_factory=lambda: OptimiserSettings(lr=1e-4, weight_decay=1e-4, schedule="step")
     )
     loop: LoopSettings = field(default_factory=LoopSettings)
-    option: dict[str, str] = field(default_factory=dict)
+    option: dict[str, OptionValue] = field(default_factory=dict)
     """The method's own settings, as `--option.NAME VALUE`."""
 
     def __post_init__(self) -> None:
@@ -223,7 +229,7 @@ class RegressSettings:
         return (self.frames - 1) * self.period + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
     """Stage `evaluate`: predictions and Dice of a run."""
 
@@ -250,7 +256,7 @@ class EvaluateSettings:
         require(self.batch > 0 and self.stride > 0, "batch and stride must be above 0.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
     """Stage `prepare`: the frame store."""
 

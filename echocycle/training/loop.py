@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from echocycle.checked import check_kinds
@@ -27,6 +26,7 @@ from echocycle.data.clips import StepData, passes
 from echocycle.data.labels import TrainingData
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing
+from echocycle.progress import training_progress
 from echocycle.runs import Run
 from echocycle.settings.stages import LoopSettings, OptimiserSettings
 from echocycle.training.log import RunLog
@@ -41,6 +41,14 @@ class FitResult:
     best_step: int
     best_value: float
     metric: str
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far, and after which step it was."""
+
+    value: float = math.inf
+    step: int = -1
 
 
 def learning_rate(settings: OptimiserSettings, step: int, steps: int, steps_per_epoch: int) -> float:
@@ -71,7 +79,7 @@ def fit(
     optimiser: OptimiserSettings,
     save_best: Callable[[], None],
 ) -> FitResult:
-    """Train a method, going on where the run was interrupted.
+    """Train a method; a run that was interrupted is resumed.
 
     Args:
         save_best: writes the bundle from the method's present weights; called at each new best.
@@ -102,79 +110,126 @@ def fit(
     fabric.to_device(method)
     # The method is not wrapped: the wrapper lets no gradient but the sum's be asked for (see `_gradient_norms`).
     optim: Any = fabric.setup_optimizers(method.optimiser(optimiser))
-    best, best_step, start = math.inf, -1, 0
+    best, start = Best(), 0
     if point is not None:
         _take_up(point, method, optim, run.path / "resume.ckpt")
-        start, best, best_step = point["step"], point["best"], point["best_step"]
-        console.print(f"Going on at step {start} of {total}.")
+        start, best = point["step"], Best(point["best"], point["best_step"])
+        console.print(f"Resumed at step {start} of {total}.")
 
     log = RunLog(run.path, start, tensorboard=loop.tensorboard)
-    loader = DataLoader(
-        steps_data,
-        batch_size=None,
-        sampler=range(start, total),
-        num_workers=loop.workers,
-        multiprocessing_context="spawn" if loop.workers else None,
-        prefetch_factor=4 if loop.workers else None,
-    )
-    validation = method.validation()
+    loader = _loader(steps_data, range(start, total), loop.workers)
     saved = time.monotonic()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=console,
-        transient=True,
-    )
-    with bar, closing(log):
-        task = bar.add_task(method.name, total=total, completed=start, state="")
+    state = ""
+    with training_progress(method.name, total, start) as tell, closing(log):
         for step, batches in zip(range(start, total), loader, strict=True):
             torch.manual_seed(step_seed(seed, step, fabric.global_rank))
             rate = learning_rate(optimiser, step, total, epoch)
-            for group in optim.param_groups:
-                group["lr"] = rate
-            method.train()
-            method.begin_step(step)
-            with fabric.autocast():
-                result: StepResult = method(fabric.to_device(batches), step)
-            loss = torch.stack([value.float() for value in result.losses.values()]).sum()
-            if not torch.isfinite(loss):
-                named = ", ".join(f"{name} {value.item():g}" for name, value in result.losses.items())
-                raise EchocycleError(
-                    f"The loss of step {step} is not finite ({named}). Lower --optimiser.lr, or use "
-                    "--loop.precision 32; what was trained before is kept in the run."
-                )
-            row = {name: value.item() for name, value in (result.losses | result.monitors).items()}
-            if loop.gradient_every and step % loop.gradient_every == 0 and len(result.losses) > 1:
-                row |= _gradient_norms(method, result)
-            fabric.backward(loss)
-            if optimiser.clip_norm:
-                fabric.clip_gradients(method, optim, max_norm=optimiser.clip_norm, error_if_nonfinite=False)
-            optim.step()
-            optim.zero_grad(set_to_none=True)
-            method.after_step(step)
-            log.step(step, {**row, "total": loss.item(), "lr": rate})
-
+            measures = loop.gradient_every != 0 and step % loop.gradient_every == 0
+            row = train_step(
+                fabric, method, optim, batches, step, rate, clip_norm=optimiser.clip_norm, gradient_norms=measures
+            )
+            log.step(step, row)
             if (step + 1) % every == 0 or step + 1 == total:
-                values = validate(method, data, validation.passes, fabric.autocast, device)
-                log.validation(step, values)
-                value = values[validation.metric]
-                if value < best:
-                    best, best_step = value, step
-                    save_best()
-                    saved = -math.inf  # the point follows at once: what is kept and what goes on stay one story
-                bar.update(task, state=f"{validation.metric} {value:.4g} (best {best:.4g})")
-            bar.update(task, completed=step + 1)
+                before = best
+                best, state = validate_and_keep(method, data, log, step, best, save_best, fabric.autocast, device)
+                if best != before:
+                    saved = -math.inf  # the point follows at once: what is kept and what is resumed stay one story
+            tell(step + 1, ", ".join(filter(None, (f"loss {row['total']:.4g}", state))))
             if time.monotonic() - saved >= loop.checkpoint_seconds and step + 1 < total:
                 log.flush()
                 _check_finite(method, step)
-                _write_point(run.path / "resume.ckpt", method, optim, step + 1, best, best_step)
+                _write_point(run.path / "resume.ckpt", method, optim, step + 1, best)
                 saved = time.monotonic()
-    if best_step < 0:
+    if best.step < 0:
         raise EchocycleError("No validation gave a finite value, so no model was kept; lower --optimiser.lr.")
-    return FitResult(total, best_step, best, validation.metric)
+    return FitResult(total, best.step, best.value, method.validation().metric)
+
+
+def _loader(steps_data: StepData, steps: range, workers: int) -> DataLoader[Any]:
+    """The batches of some steps, one step after the other, cut ahead of their use by `workers` processes."""
+    return DataLoader(
+        steps_data,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def train_step(
+    fabric: Any,
+    method: Method,
+    optim: Any,
+    batches: dict[str, Any],
+    step: int,
+    rate: float,
+    *,
+    clip_norm: float,
+    gradient_norms: bool,
+) -> dict[str, float]:
+    """One step of a method: forward, backward, optimiser, what follows.
+
+    Args:
+        batches: those of the method's streams, on the CPU.
+        rate: the step's learning rate.
+        clip_norm: largest norm of the gradient; 0 leaves it as it is.
+        gradient_norms: measure each loss's own gradient, where there are several losses.
+
+    Returns:
+        The step's row of losses.csv.
+
+    Raises:
+        EchocycleError: a loss is not finite.
+    """
+    for group in optim.param_groups:
+        group["lr"] = rate
+    method.train()
+    method.begin_step(step)
+    with fabric.autocast():
+        result: StepResult = method(fabric.to_device(batches), step)
+    loss = torch.stack([value.float() for value in result.losses.values()]).sum()
+    if not torch.isfinite(loss):
+        named = ", ".join(f"{name} {value.item():g}" for name, value in result.losses.items())
+        raise EchocycleError(
+            f"The loss of step {step} is not finite ({named}). Lower --optimiser.lr, or use "
+            "--loop.precision 32; what was trained before is kept in the run."
+        )
+    row = {name: value.item() for name, value in (result.losses | result.monitors).items()}
+    if gradient_norms and len(result.losses) > 1:
+        row |= _gradient_norms(method, result)
+    fabric.backward(loss)
+    if clip_norm:
+        fabric.clip_gradients(method, optim, max_norm=clip_norm, error_if_nonfinite=False)
+    optim.step()
+    optim.zero_grad(set_to_none=True)
+    method.after_step(step)
+    return {**row, "total": loss.item(), "lr": rate}
+
+
+def validate_and_keep(
+    method: Method,
+    data: TrainingData,
+    log: RunLog,
+    step: int,
+    best: Best,
+    save_best: Callable[[], None],
+    autocast: Callable[[], Any],
+    device: torch.device,
+) -> tuple[Best, str]:
+    """Validate after a step and keep the model if it is the best so far.
+
+    Returns:
+        The best of the run, and in words how this validation and the best stand.
+    """
+    validation = method.validation()
+    values = validate(method, data, validation.passes, autocast, device)
+    log.validation(step, values)
+    value = values[validation.metric]
+    if value < best.value:
+        best = Best(value, step)
+        save_best()
+    return best, f"{validation.metric} {value:.4g} (best {best.value:.4g})"
 
 
 def validate(
@@ -258,13 +313,13 @@ def _take_up(point: dict[str, Any], method: Method, optim: Any, path: Path) -> N
         raise _cannot_resume(path, f"it is of another network: {type(error).__name__}") from None
 
 
-def _write_point(path: Path, method: Method, optim: Any, step: int, best: float, best_step: int) -> None:
+def _write_point(path: Path, method: Method, optim: Any, step: int, best: Best) -> None:
     point = {
         "method": method.state_dict(),
         "optimiser": optim.state_dict(),
         "step": step,
-        "best": best,
-        "best_step": best_step,
+        "best": best.value,
+        "best_step": best.step,
     }
     with replacing(path) as temporary:
         try:

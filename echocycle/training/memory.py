@@ -37,6 +37,18 @@ def available_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def step_bytes(network: nn.Module, examples: list[tuple[Tensor, int]]) -> int:
+    """About how many bytes a training step needs; `examples` as in `check_fits`."""
+    fixed, per_example = _parts(network, examples)
+    return int((fixed + sum(per_example)) * WORKSPACE)
+
+
+def _parts(network: nn.Module, examples: list[tuple[Tensor, int]]) -> tuple[int, list[float]]:
+    """Bytes of the weights with gradients and two moments, and of each pass."""
+    fixed = 4 * sum(p.numel() * p.element_size() for p in network.parameters())
+    return fixed, [saved_bytes(network, example) / len(example) * count for example, count in examples]
+
+
 def check_fits(
     network: nn.Module, examples: list[tuple[Tensor, int]], device: torch.device, *, setting: str, batch: int
 ) -> int:
@@ -49,8 +61,7 @@ def check_fits(
     Returns:
         The estimate in bytes.
     """
-    fixed = 4 * sum(p.numel() * p.element_size() for p in network.parameters())  # weights, gradients, two moments
-    per_example = [saved_bytes(network, example) / len(example) * count for example, count in examples]
+    fixed, per_example = _parts(network, examples)
     need = int((fixed + sum(per_example)) * WORKSPACE)
     have = available_bytes(device)
     if need > have:

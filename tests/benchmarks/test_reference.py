@@ -193,7 +193,7 @@ def random_clips(count: int, *, masks: bool) -> ClipBatch:
     return ClipBatch(video, mask if masks else None, torch.full((count,), 4), crop, ef, torch.arange(count))
 
 
-SMALL = RegressSettings("teacher", weights="none", frames=4, size=28, pad=3, batch=2)
+SMALL = RegressSettings(method="teacher", weights="none", frames=4, size=28, pad=3, batch=2)
 
 
 def test_the_step_of_f_m_is_the_same() -> None:
@@ -240,7 +240,7 @@ def test_the_step_of_css_is_the_same() -> None:
         weight=3e3, template=4, search=3, phase_length=2, offset=1, temperature=1e-3, rescale_temperature=False
     )
     torch.manual_seed(0)
-    method = CSS(SegmentSettings("css", weights="none", batch=2, size=32), options, GREY)
+    method = CSS(SegmentSettings(method="css", weights="none", batch=2, size=32), options, GREY)
     plain = reference.segmenter()
     for network in (method.segmenter, plain):
         for module in network.modules():

@@ -70,7 +70,7 @@ def test_one_experiment_at_a_time_on_a_store(store: Store, tmp_path: Path) -> No
     """Another would delete the masks that it does not need itself."""
     mine = copied(store, tmp_path)
     with run.alone_with(mine.path), pytest.raises(EchocycleError, match="Another experiment is at work"):
-        run.experiment("table-4", smoke_preset(), store=mine.path, fractions=["1/2"], out=tmp_path / "out")
+        run.experiment("table-4", chosen=smoke_preset(), store=mine.path, fractions=["1/2"], out=tmp_path / "out")
     assert not list((tmp_path / "out").rglob("run.json"))
     with run.alone_with(mine.path):
         pass
@@ -84,7 +84,7 @@ def test_a_failed_row_is_told_and_the_others_are_in_the_table(store: Store, tmp_
     with pytest.raises(Finding, match="1 jobs failed") as raised:
         run.experiment(
             "table-1",
-            chosen,
+            chosen=chosen,
             store=store.path,
             fractions=["1/2"],
             only=["supervised", "adacon"],
@@ -103,9 +103,9 @@ def test_what_every_table_needs_is_asked_before(store: Store, tmp_path: Path) ->
     chosen = smoke_preset()
     without = replace(chosen, evaluate=replace(chosen.evaluate, splits=("val",)))
     with pytest.raises(EchocycleError, match=r"evaluate\.splits.*`test`"):
-        run.experiment("table-4", without, store=store.path, out=tmp_path)
+        run.experiment("table-4", chosen=without, store=store.path, out=tmp_path)
     twice = {"store": store.path, "fractions": ["1/8", "4/32"], "only": ["supervised"], "dry_run": True}
-    assert run.experiment("table-4", chosen, out=tmp_path, **twice) is None
+    assert run.experiment("table-4", chosen=chosen, out=tmp_path, **twice) is None
     assert not list(tmp_path.iterdir())
 
 

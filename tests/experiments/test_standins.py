@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import runpy
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -171,6 +172,21 @@ sys.meta_path = [WithoutBlocked if finder is PathFinder else finder for finder i
 """
 
 
+def test_annotations_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in takes every parameter that `settings/flags.py` makes."""
+    import cyclopts
+
+    from echocycle.settings import flags
+
+    original = cyclopts.Parameter
+    monkeypatch.setattr(cyclopts, "Parameter", standin("cyclopts").Parameter)
+    stood_in = runpy.run_path(str(flags.__file__))
+    parameters = {name: value for name, value in vars(flags).items() if isinstance(value, original)}
+    assert len(parameters) > 4
+    for name, parameter in parameters.items():
+        assert tuple(stood_in[name].said) == parameter._provided_args, name
+
+
 @pytest.mark.slow
 def test_a_chain_runs_without_everything_else(tmp_path: Path) -> None:
     """scripts/gpu.sh --smoke, with every package blocked that a bare machine need not have, in its workers too."""
@@ -183,7 +199,7 @@ def test_a_chain_runs_without_everything_else(tmp_path: Path) -> None:
     command = ["sh", str(ROOT / "scripts" / "gpu.sh"), "--minutes", "10", str(out), "--smoke", "--workers", "1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    for name in ("av", "jaxtyping", "pandera", "psutil", "safetensors", "skimage"):
+    for name in ("av", "cyclopts", "jaxtyping", "pandera", "psutil", "safetensors", "skimage"):
         assert name in done.stderr.split("stood in for:")[1].splitlines()[0]
     left = {file.name for file in out.iterdir()}
     for table in ("table-1", "table-4", "own-row"):

@@ -135,7 +135,7 @@ def test_text_becomes_the_right_type() -> None:
     assert made.fc_bias is None
     assert (made.batch, made.loop.steps, made.loop.tensorboard) == (3, 7, False)
     assert made.labels.labelled == "12"
-    assert made.option == {"weight": "5"}
+    assert made.option == {"weight": 5}
     assert from_dict(EvaluateSettings, {"protocol": "one-clip,strided"}).protocol == ("one-clip", "strided")
 
 

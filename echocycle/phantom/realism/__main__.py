@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="write the tables here, too")
     options = parser.parse_args(arguments)
     if options.folder is None:
-        settings = PhantomSettings(options.videos, val=0, test=0, seed=options.seed, version=options.version)
+        settings = PhantomSettings(videos=options.videos, val=0, test=0, seed=options.seed, version=options.version)
         clips = drawn_clips(settings)
     else:
         settings = read_settings(options.folder)

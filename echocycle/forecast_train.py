@@ -1,0 +1,88 @@
+"""What `train` would train, and what that would take."""
+
+import math
+from pathlib import Path
+from typing import TypeVar
+
+from rich.table import Table
+
+from echocycle.datasets.prepare import open_source
+from echocycle.forecast import (
+    MASK_BYTES_PER_FRAME,
+    USUAL_FRAMES,
+    Forecast,
+    Videos,
+    evaluation_seconds,
+    training_seconds,
+    weight_lines,
+)
+from echocycle.progress import minutes_of
+from echocycle.settings.presets import Preset
+from echocycle.settings.stages import RegressSettings, SegmentSettings
+from echocycle.training.cost import Timer, steps_of
+
+T = TypeVar("T")
+
+
+def trainings(path: Path, out: Path, chosen: Preset) -> dict[Path, SegmentSettings | RegressSettings]:
+    """The trainings of `train` by their runs, as far as the folder's files tell them."""
+    runs = out / "runs"
+    if (path / "FileList.csv").exists() and not (path / "VolumeTracings.csv").exists():
+        return {runs / "supervised": chosen.regression("supervised")}
+    found: dict[Path, SegmentSettings | RegressSettings] = {runs / "css": chosen.segment}
+    return found | {runs / name: chosen.regression(name) for name in ("teacher", "student")}
+
+
+def not_begun(trainings: dict[Path, T]) -> list[T]:
+    """Settings of the trainings that need their first weights yet."""
+    return [
+        settings
+        for run, settings in trainings.items()
+        if not any((run / name).exists() for name in ("done.json", "resume.ckpt"))
+    ]
+
+
+def forecast_of(path: Path, out: Path, chosen: Preset) -> Forecast:
+    """What `train` would take, from the folder's list and one pass through each network."""
+    source = open_source(path, chosen.prepare)
+    splits = [str(record.split or "train").lower() for record in source.records]
+    frames = sum(record.listed_frames or USUAL_FRAMES for record in source.records)
+    labelled = sum(
+        split == "train" and math.isfinite(record.ef) for split, record in zip(splits, source.records, strict=True)
+    )
+    videos = Videos(splits.count("train"), splits.count("val"), splits.count("test"), frames, labelled)
+    needed = trainings(path, out, chosen)
+    if labelled == videos.train and chosen.regression("student").labels.labelled == "all":
+        needed.pop(out / "runs" / "student", None)  # nothing is unlabelled
+    timer = Timer(chosen.segment.loop.device)
+    forecast = Forecast(
+        title=f"echocycle train {path}, preset {chosen.name}: {', '.join(run.name for run in needed)}",
+        data=f"{videos.train} training, {videos.val} validation, {videos.test} test videos, "
+        f"about {frames} frames; {labelled} training videos have an EF",
+        evaluate=chosen.evaluate,
+        weights=weight_lines(not_begun(needed)),
+        folder=out,
+        device=timer.device,
+        details=Table("stage", "steps", "seconds of a step", "in all", "memory of a step", box=None, pad_edge=False),
+    )
+    for run, settings in needed.items():
+        if (run / "done.json").exists():
+            continue
+        seconds, cost = training_seconds(settings, videos, timer)
+        forecast.add(run.name, seconds, cost)
+        row = (
+            f"{steps_of(settings, labelled)}",
+            f"{cost.seconds:.3g}",
+            minutes_of(seconds),
+            f"{cost.bytes / 2**30:.2f} GiB",
+        )
+        forecast.details.add_row(run.name, *row)
+        forecast.disk += 6 * cost.weights
+        if isinstance(settings, SegmentSettings):
+            forecast.add("masks", frames * cost.item)
+            forecast.disk += int(frames * MASK_BYTES_PER_FRAME * settings.size / 112)
+        else:
+            forecast.add(f"evaluate {run.name}", evaluation_seconds(settings, chosen.evaluate, videos, cost))
+    if not (out / "store" / "store.json").exists():
+        forecast.disk += frames * 112 * 112 * (3 if chosen.prepare.color else 1)
+    return forecast
