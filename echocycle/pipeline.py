@@ -127,7 +127,7 @@ def train(
     require_folder(Path(path))
     from echocycle.data.labels import draw_budget
     from echocycle.device import usual_preset
-    from echocycle.forecast_train import forecast_of, not_begun, trainings
+    from echocycle.forecast.own_folder import forecast_of, not_begun, trainings
     from echocycle.models.pretrained import require_weights
     from echocycle.reporting.collect import write_report
 

@@ -86,7 +86,7 @@ def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
 
 
 def _mask_bytes(plan: Plan, job: Job, frames: int) -> int:
-    from echocycle.forecast import MASK_BYTES_PER_FRAME
+    from echocycle.forecast.parts import MASK_BYTES_PER_FRAME
 
     size = plan.jobs[f"segment {job.run.name}"].settings.size  # type: ignore[union-attr]
     return int(frames * MASK_BYTES_PER_FRAME * size / 112)  # what takes room is the outline

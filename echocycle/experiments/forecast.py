@@ -8,12 +8,12 @@ from echocycle.data.store import Store
 from echocycle.experiments.estimate import Clock
 from echocycle.experiments.perform import is_done, waiting_jobs
 from echocycle.experiments.plan import Job, Plan
-from echocycle.forecast import Forecast, Videos, evaluation_seconds, training_seconds, weight_lines
+from echocycle.forecast.cost import StepCost, Timer
+from echocycle.forecast.parts import Forecast, Videos, evaluation_seconds, training_seconds, weight_lines
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.settings.convert import from_dict
 from echocycle.settings.presets import Preset
 from echocycle.settings.stages import EvaluateSettings, RegressSettings, SegmentSettings
-from echocycle.training.cost import StepCost, Timer
 
 
 def forecast_of(planned: Plan, chosen: Preset, opened: Store | None, out: Path, *, name: str, disk: int) -> Forecast:

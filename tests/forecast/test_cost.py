@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from echocycle import regression, segmentation
+from echocycle.forecast.cost import Timer, built, steps_of
 from echocycle.settings.presets import preset
 from echocycle.settings.stages import LabelSettings, LoopSettings
-from echocycle.training.cost import Timer, built, steps_of
 from echocycle.training.memory import check_fits
 
 DEBUG = preset("debug")

@@ -7,7 +7,8 @@ from typing import TypeVar
 from rich.table import Table
 
 from echocycle.datasets.prepare import open_source
-from echocycle.forecast import (
+from echocycle.forecast.cost import Timer, steps_of
+from echocycle.forecast.parts import (
     MASK_BYTES_PER_FRAME,
     USUAL_FRAMES,
     Forecast,
@@ -19,7 +20,6 @@ from echocycle.forecast import (
 from echocycle.progress import minutes_of
 from echocycle.settings.presets import Preset
 from echocycle.settings.stages import RegressSettings, SegmentSettings
-from echocycle.training.cost import Timer, steps_of
 
 T = TypeVar("T")
 

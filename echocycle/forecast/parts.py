@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from echocycle.console import output
+from echocycle.forecast.cost import StepCost, Timer, steps_of
 from echocycle.models.pretrained import first_weights
 from echocycle.progress import minutes_of
 from echocycle.runs import machine
 from echocycle.settings.stages import EvaluateSettings, RegressSettings, SegmentSettings, count_of
-from echocycle.training.cost import StepCost, Timer, steps_of
 from echocycle.training.memory import available_bytes
 
 MASK_BYTES_PER_FRAME = 2800

@@ -83,7 +83,7 @@ def test_train_takes_what_suits_the_machine_and_says_so(
     seen = []
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(
-        "echocycle.forecast_train.forecast_of", lambda path, out, chosen: seen.append(chosen) or Shown()
+        "echocycle.forecast.own_folder.forecast_of", lambda path, out, chosen: seen.append(chosen) or Shown()
     )
     assert main(["train", str(phantom_folder), "--dry-run"]) == 0
     assert seen[0].name == name
