@@ -4,20 +4,22 @@ model/
   settings.json            format, parts with their settings and hashes, where the model comes from
   segmenter.safetensors    frames -> left-ventricle mask (if the model has one)
   regressor.safetensors    clip (and masks) -> EF (if the model has one)
+  verdict.json             how it did on held-out videos (once it is evaluated)
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
+from torch import nn
 
+from echocycle.bundle_description import FORMAT, REMEDY, check_weights, read_description
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, replacing, sha256, write_json
+from echocycle.files import replacing, sha256, write_json
 from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
 from echocycle.settings.convert import from_dict, to_dict
-
-FORMAT = 1
 
 
 @dataclass
@@ -71,41 +73,120 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     )
 
 
-def bundle_folder(path: Path) -> Path:
-    """The bundle's folder, given it or the run that holds it as `model/`."""
-    path = Path(path)
-    return path / "model" if (path / "model" / "settings.json").exists() else path
-
-
 def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     """Read a bundle, given its folder or the run that holds it.
 
-    Raises `EchocycleError` when a file is missing, of another format, or not the one settings.json names.
+    Raises `EchocycleError` when a file is missing, of another format, not the one settings.json names, or holds what
+    cannot be a model: a value of another type, weights that are no numbers, a deviation of zero.
     """
+    described = read_description(path)
+    settings = described.path / "settings.json"
+    _check_reference(described.reference, settings)
+    bundle = Bundle(provenance=described.provenance, reference=described.reference, path=described.path)
+    for name, part in described.parts.items():
+        check_weights(part)
+        spec = _checked_spec(_SPECS[name], part.spec, f"parts.{name}.spec.", settings)
+        network = _network(spec, part.file, settings)
+        setattr(bundle, name, Part(spec, network, part.sha256).to(torch.device(device)))
+    return bundle
+
+
+def _checked_spec(kind: type[Any], values: dict[str, Any], where: str, file: Path) -> Any:
+    """The spec from settings.json; every value of its type, finite, and possible."""
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        if each.name not in values:
+            if each.default is MISSING and each.default_factory is MISSING:
+                raise EchocycleError(f"{file} lacks the entry `{where}{each.name}`. {REMEDY}.")
+        elif not _fits(hints[each.name], values[each.name]):
+            told = repr(values[each.name])[:60]
+            raise EchocycleError(f"{file}: `{where}{each.name}` is {told}, which it cannot be. {REMEDY}.")
+    try:
+        spec = from_dict(kind, values, where)
+    except EchocycleError as error:
+        raise EchocycleError(f"{file}: {error} {REMEDY}.") from None
+    if problem := _impossible(spec):
+        raise EchocycleError(f"{file}: `{where}{problem}. {REMEDY}.")
+    return spec
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value of JSON has the type of a setting; numbers must be finite."""
+    if kind is bool or kind is str:
+        return isinstance(value, kind)
+    if kind is int or kind is float:
+        number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(_fits(get_args(kind)[0], item) for item in value)
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def _impossible(spec: SegmenterSpec | RegressorSpec) -> str | None:
+    """The first value that no trained model has, as `name` and what is wrong."""
+    channels = 3 if spec.color else 1
+    for name in ("mean", "std"):
+        if len(getattr(spec, name)) != channels:
+            return f"{name}` has {len(getattr(spec, name))} values, and the frames have {channels} channels"
+    if min(spec.std) <= 0:
+        return f"std` is {list(spec.std)}; a standard deviation is above 0"
+    counts = {"size": spec.size}
+    if isinstance(spec, RegressorSpec):
+        if spec.channels not in (1, 3, 4):
+            return f"channels` is {spec.channels}; choose 1, 3 or 4"
+        if len(spec.widths) != 4:
+            return f"widths` has {len(spec.widths)} values; a network has 4 stages"
+        if spec.target_scale <= 0:
+            return f"target_scale` is {spec.target_scale}; it is above 0"
+        if not 0 <= spec.dropout < 1:
+            return f"dropout` is {spec.dropout}; it is at least 0 and under 1"
+        counts |= {"frames": spec.frames, "period": spec.period, "members": spec.members, "passes": spec.passes}
+        counts |= {"widths": min(spec.widths)}
+    else:
+        counts |= {"width": spec.width}
+    wrong = next((name for name, count in counts.items() if count < 1), None)
+    return None if wrong is None else f"{wrong}` is {getattr(spec, wrong)}; it is at least 1"
+
+
+def _network(spec: SegmenterSpec | RegressorSpec, file: Path, settings: Path) -> nn.Module:
+    """The network of a spec with the weights of a file."""
     from safetensors.torch import load_file
 
-    folder = bundle_folder(path)
-    if not (folder / "settings.json").exists():
-        raise EchocycleError(
-            f"{path} holds no trained model (no settings.json in it or in its folder `model`). "
-            "Name a finished run, or its `model` folder."
-        )
-    content = read_json(folder / "settings.json")
-    if content.get("format") != FORMAT:
-        raise EchocycleError(f"{folder} is a bundle of format {content.get('format')}; this version reads {FORMAT}.")
-    bundle = Bundle(provenance=content["provenance"], reference=content["reference"], path=folder)
-    for name, description in content["parts"].items():
-        file = folder / f"{name}.safetensors"
-        if not file.exists():
-            raise EchocycleError(f"{file} is missing; the bundle {folder} is incomplete.")
-        found = sha256(file)
-        if found != description["sha256"]:
-            raise EchocycleError(
-                f"{file} is not the file that settings.json names (SHA-256 differs): it was changed or damaged. "
-                "Copy the bundle again."
-            )
-        spec = from_dict(_SPECS[name], description["spec"], f"{name}.")
+    try:
         network = spec.build()
-        network.load_state_dict(load_file(file))
-        setattr(bundle, name, Part(spec, network, found).to(torch.device(device)))
-    return bundle
+    except Exception as error:  # what a network makes of settings that no network has
+        raise EchocycleError(
+            f"{settings} describes a network that cannot be built ({_line(error)}). {REMEDY}."
+        ) from None
+    try:
+        weights = load_file(file)
+        network.load_state_dict(weights)
+    except OSError:
+        raise
+    except Exception as error:  # damaged in one of many ways, or another network's
+        raise EchocycleError(
+            f"{file} does not hold the weights of the network that {settings} describes ({_line(error)}). {REMEDY}."
+        ) from None
+    broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise EchocycleError(
+            f"{file} holds weights that are no finite numbers ({', '.join(broken[:3])}): the training failed or the "
+            "file is damaged. Train the model again, with a lower learning rate if it happens again."
+        )
+    return network
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _check_reference(reference: dict[str, Any], file: Path) -> None:
+    """Refuse measures of the training videos that `data/likeness.py` could not compare."""
+    from echocycle.data.domain_shift import WORDS
+
+    version, ranges = reference.get("phantom_version"), reference.get("ranges", {})
+    if not (version is None or _fits(int, version)) or not isinstance(ranges, dict):
+        raise EchocycleError(f"{file} has no readable entry `reference`. {REMEDY}.")
+    for name, ends in ranges.items():
+        if name not in WORDS or not _fits(tuple[float, ...], ends) or len(ends) != 2:
+            raise EchocycleError(f"{file}: `reference.ranges.{name}` is not the range of a known measure. {REMEDY}.")

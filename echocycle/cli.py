@@ -5,7 +5,7 @@ holds what belongs to all of them: `--preset`, `--config`, `--set` and `--thread
 
 A setting comes from, first to last: the command line, `--set`, the environment (ECHOCYCLE_SEGMENT_LABELS_LABELLED), a
 file (--config FILE, with a section for each command), the preset (--preset), its default. Exit code 0: done; 1: done,
-and something was found; 2: wrong usage or input.
+and something was found; 2: wrong usage or input; 3: the system refused (no space, no permission, no memory).
 """
 
 import difflib
@@ -22,9 +22,10 @@ from cyclopts.config import Env
 
 from echocycle import __version__, demo, info, pipeline, stages
 from echocycle.benchmarks import run as benchmarks
-from echocycle.console import console, quiet_libraries
-from echocycle.errors import EchocycleError
+from echocycle.console import console, escape_what_cannot_be_shown, quiet_libraries
+from echocycle.errors import EchocycleError, is_refusal, refusal
 from echocycle.experiments import run as experiments
+from echocycle.files import printable
 from echocycle.given import require_folder
 from echocycle.settings.override import STAGES, change, read_config, sections_of
 from echocycle.settings.presets import Preset, for_own_folder, preset
@@ -256,13 +257,12 @@ def _with_check(sections: dict[str, Any]) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     quiet_libraries()
-    words = sys.argv[1:] if arguments is None else arguments
+    escape_what_cannot_be_shown()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command_line().meta(words, exit_on_error=False, print_error=True)
     except EchocycleError as error:
-        console.print("echocycle: ", style="bold red", end="")
-        console.print(str(error), soft_wrap=True, highlight=False)
-        return error.exit_code
+        return _tell(error)
     except CycloptsError:
         return 2
     except KeyboardInterrupt:
@@ -270,7 +270,35 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        return _tell(refusal(error, _output_of(words)))
     return 0
+
+
+def _tell(error: EchocycleError) -> int:
+    console.print("echocycle: ", style="bold red", end="")
+    console.print(printable(str(error)), soft_wrap=True, highlight=False)
+    return error.exit_code
+
+
+OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run"}
+"""What a command writes into, where it is not called `out`."""
+
+
+def _output_of(words: list[str]) -> Path | None:
+    """Where a command writes: what a full disk is told of, whose error names no file."""
+    app = command_line()
+    try:
+        _, outer, _ = app.meta.parse_args(words, exit_on_error=False, print_error=False)
+        inner = outer.arguments.get("words", ())
+        _, bound, _ = app.parse_args(inner, exit_on_error=False, print_error=False)
+    except Exception:
+        return None
+    bound.apply_defaults()
+    place = bound.arguments.get(OUTPUT.get(inner[0], "out"))
+    return Path(place) if place is not None else None
 
 
 if __name__ == "__main__":

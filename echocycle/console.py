@@ -1,6 +1,8 @@
 """Where people read: one console for progress and messages, on standard error; results go to standard output."""
 
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,13 @@ def quiet_libraries() -> None:
     for name in ("lightning.fabric", "lightning.pytorch", "lightning_fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Let standard output and error escape what their encoding lacks (a Chinese path in a Windows log), not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

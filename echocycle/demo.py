@@ -12,6 +12,7 @@ from echocycle import stages
 from echocycle.console import output
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
+from echocycle.inference.batch import predict_batch
 from echocycle.pipeline import StageClock, keep_verdict, say_verdict, start_of
 from echocycle.settings.convert import to_dict
 from echocycle.settings.flags import Unseen
@@ -103,7 +104,7 @@ def demo(
     with clock.stage("report"):
         page = write_report(order, out / "report.html", "echocycle demo")
     with clock.stage("predict"):
-        real = stages.predict(real_clip(), out=out / "predict", model=runs / "student")[0]
+        real = predict_batch([real_clip()], out / "predict", runs / "student").results[0]
     results = collect_results(runs)
     results |= {
         "real_clip_ef": real.ef,

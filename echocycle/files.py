@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,15 @@ from echocycle.errors import EchocycleError
 
 LEFTOVERS = ".*.partial*"
 """Temporary files of `replacing`."""
+
+
+def printable(text: str | Path) -> str:
+    """A file's name as text that every program can read: what is no Unicode (an old export's Latin-1), and line ends
+    and other control characters, are escaped (`Z\\udcfcrich`)."""
+    known = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) == "Cc" else each for each in known
+    )
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """`echocycle info`: what is installed here, and what a trained model is made of."""
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
-from echocycle.given import require_model
+from echocycle.bundle_description import REMEDY, check_weights, read_description
+from echocycle.errors import EchocycleError
 from echocycle.runs import versions
+from echocycle.verdict import read_verdict
 
 
 def describe_installation() -> dict[str, Any]:
@@ -35,20 +39,38 @@ def describe_installation() -> dict[str, Any]:
 
 def describe_bundle(path: Path) -> dict[str, Any]:
     """Parts, sizes and origin of a trained model."""
-    require_model(path)
-    from echocycle.bundle import load_bundle
-    from echocycle.settings.convert import to_dict
-
-    bundle = load_bundle(path)
-    parts = {
-        name: {
-            **to_dict(part.spec),
-            "parameters": sum(p.numel() for p in part.network.parameters()),
-            "sha256": part.hash,
-        }
-        for name, part in bundle.parts().items()
+    bundle = read_description(path)
+    parts = {}
+    for name, part in bundle.parts.items():
+        check_weights(part)
+        parts[name] = {**part.spec, "parameters": parameters(part.file), "sha256": part.sha256}
+    verdict = read_verdict(bundle.path)
+    return {
+        "id": bundle.id,
+        "parts": parts,
+        "verdict": None if verdict is None else verdict.sentence(),
+        "provenance": bundle.provenance,
+        "reference": bundle.reference,
     }
-    return {"id": bundle.id, "parts": parts, "provenance": bundle.provenance, "reference": bundle.reference}
+
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""What batch normalisation keeps besides its parameters."""
+
+
+def parameters(file: Path) -> int:
+    """Parameters in a file of weights, from its heading alone: no network is built, PyTorch is not imported.
+
+    A safetensors file begins with the length of its heading (8 bytes, little-endian) and the heading, JSON that gives
+    each tensor's shape.
+    """
+    try:
+        with file.open("rb") as opened:
+            heading = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        shapes = {name: entry["shape"] for name, entry in heading.items() if name != "__metadata__"}
+        return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(STATISTICS))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
+        raise EchocycleError(f"{file} is no readable file of weights. {REMEDY}.") from None
 
 
 def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:

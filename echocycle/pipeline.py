@@ -21,7 +21,7 @@ from echocycle.settings.flags import Flag, Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
 
 if TYPE_CHECKING:
-    from echocycle.inference.verdict import Verdict
+    from echocycle.verdict import Verdict
 
 
 class StageClock:
@@ -79,7 +79,8 @@ def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path 
 
 def keep_verdict(run: Path) -> "Verdict | None":
     """The verdict on an evaluated EF network, which its model keeps; None where too few videos are held out."""
-    from echocycle.inference.verdict import verdict_of_run, write_verdict
+    from echocycle.evaluation.held_out import verdict_of_run
+    from echocycle.verdict import write_verdict
 
     try:
         verdict = verdict_of_run(run)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import read_json
-from echocycle.given import require_some_input
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.progress import track
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from echocycle.bundle import Bundle
     from echocycle.data.mask_set import MaskSet
     from echocycle.data.store import Store
-    from echocycle.prediction import Prediction
+    from echocycle.inference.batch import Results
 else:  # the command line reads these signatures, and the classes themselves would bring PyTorch and pandas
-    Bundle = MaskSet = Store = Prediction = Any
+    Bundle = MaskSet = Store = Results = Any
 
 
 # -------------------------------------------------------------------------------------------------- data
@@ -322,7 +321,7 @@ def predict(
     model: Annotated[Path, Model],
     device: Literal["auto", "cpu", "cuda"] = "auto",
     stride: int = 4,
-) -> list[Prediction]:
+) -> Results:
     """EF and masks of recordings as JSON, CSV and overlay video.
 
     Args:
@@ -332,11 +331,12 @@ def predict(
         device: `auto` takes a GPU where there is one.
         stride: Frames between two clips whose EF are averaged.
 
-    Raises:
-        Finding: a recording could not be read; the others are done.
-    """
-    recordings = [Path(path) for path in inputs]
-    require_some_input(recordings)
-    from echocycle.inference.recordings import predict_all
+    Returns:
+        The predictions in order, each read from its JSON when it is asked for.
 
-    return predict_all(recordings, Path(out), Path(model), device=device, stride=stride)
+    Raises:
+        Finding: a recording has no EF; the others are done.
+    """
+    from echocycle.inference.batch import predict_all
+
+    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)

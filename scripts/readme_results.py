@@ -40,6 +40,8 @@ def main(demo: Path) -> None:
     budget = results["budgets"]["student"]
     made = Run(demo / "runs" / "student").info["made_with"]
     minutes = sum(results["seconds"].values()) / 60
+    ef = results["real_clip_ef"]
+    real = "no EF" if ef is None else f"an EF of {ef:.1f} %, which means nothing yet"
     text = [
         f"`make demo` took {minutes:.0f} minutes on {made['machine']} and printed, for {results['test_videos']} test "
         f"videos of the phantom (version {results['phantom_version']}) with {budget['labelled']} labelled and "
@@ -47,8 +49,7 @@ def main(demo: Path) -> None:
         "",
         *rows(results),
         "",
-        f"and for a real apical recording (DICOM) an EF of {results['real_clip_ef']:.1f} %, which means nothing yet: "
-        "the networks have seen synthetic clips only, and say so.",
+        f"and for a real apical recording (DICOM) {real}: the networks have seen synthetic clips only, and say so.",
     ]
     readme = (root / "README.md").read_text(encoding="utf-8")
     before, _, after = readme.partition(BEGIN)

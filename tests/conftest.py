@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from helpers.predicting import SPAN, make_model, write_short
 
 from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
@@ -23,3 +24,15 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(phantom_folder: Path) -> Store:
     """The phantom's frame store, with the mask set `truth`. Not to be changed: copy it to add masks."""
     return prepare_store(phantom_folder, phantom_folder.with_name("store"), preset("debug").prepare)
+
+
+@pytest.fixture(scope="session")
+def model(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a teacher that can be used for `predict`. Not to be changed: copy it to."""
+    return make_model(store, tmp_path_factory.mktemp("runs") / "teacher")
+
+
+@pytest.fixture(scope="session")
+def clip(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of a few frames, enough for one clip of `model`, to be copied."""
+    return write_short(phantom_folder, tmp_path_factory.mktemp("clip") / "clip.avi", SPAN + 1)

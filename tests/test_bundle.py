@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from echocycle.bundle import Bundle, load_bundle, save_bundle
 from echocycle.cli import main
 from echocycle.device import choose_device
 from echocycle.errors import EchocycleError
+from echocycle.files import sha256
+from echocycle.info import describe_bundle
 from echocycle.models.build import build_segmenter
 from echocycle.models.regressor import NETWORKS, Regressor, load_regressor_weights
 from echocycle.models.segmenter import DeepLab, load_segmenter_weights
@@ -135,6 +138,150 @@ def test_a_setting_of_a_part_that_is_not_known_is_refused(bundle: Bundle, tmp_pa
     path.write_text(json.dumps(content))
     with pytest.raises(EchocycleError, match="depth"):
         load_bundle(tmp_path / "run")
+
+
+def altered(folder: Path, *path: str, value: Any = ...) -> None:
+    """Another value in settings.json, or none."""
+    file = folder / "settings.json"
+    content = json.loads(file.read_text())
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    file.write_text(json.dumps(content))
+
+
+def entries(content: Any, *above: str) -> list[tuple[str, ...]]:
+    """Every key of nested dictionaries."""
+    if not isinstance(content, dict):
+        return []
+    found = []
+    for key, value in content.items():
+        found += [(*above, key), *entries(value, *above, key)]
+    return found
+
+
+OF_EVERY_TYPE: tuple[Any, ...] = (..., None, [], {}, "word", 7.5, -1, 0, True, [1, 2, 3, 4, 5, 6, 7], ["a"], {"a": 1})
+"""What a damaged file may hold in a value's place; `...` stands for nothing."""
+
+
+def test_whatever_stands_in_settings_json_it_is_read_or_refused_in_one_sentence(bundle: Bundle, tmp_path: Path) -> None:
+    """Each entry missing, null, of another type, of another length: never a KeyError, AttributeError or TypeError."""
+    model = tmp_path / "run" / "model"
+    sound = (model / "settings.json").read_text()
+    loaded: list[tuple[Any, ...]] = []
+    for path in entries(json.loads(sound)):
+        for value in OF_EVERY_TYPE:
+            (model / "settings.json").write_text(sound)
+            altered(model, *path, value=value)
+            for read in (load_bundle, describe_bundle):
+                try:
+                    read(model)
+                    if read is load_bundle:
+                        loaded.append((*path, value))
+                except EchocycleError as error:
+                    assert str(model) in str(error), (path, value)
+                    assert str(error).endswith("."), (path, value)
+    odd = [(*path, value) for *path, value in loaded if path[0] not in ("note", "provenance")]
+    assert sorted(odd, key=str) == sorted(POSSIBLE, key=str)
+
+
+POSSIBLE: list[tuple[Any, ...]] = [
+    ("parts", "regressor", ...),
+    ("parts", "segmenter", ...),
+    *(("parts", "regressor", "spec", name, ...) for name in ("members", "dropout", "passes")),
+    ("parts", "regressor", "spec", "dropout", 0),
+    ("parts", "regressor", "spec", "target_scale", 7.5),
+    *(("parts", "segmenter", "spec", name, ...) for name in ("standardise", "option")),
+    ("parts", "segmenter", "spec", "standardise", True),
+    ("parts", "segmenter", "spec", "option", {}),
+    ("reference", {}),
+    ("reference", {"a": 1}),
+    ("reference", "ranges", ...),
+    ("reference", "ranges", {}),
+    ("reference", "ranges", "fps", ...),
+]
+"""What of `OF_EVERY_TYPE` a model may have, apart from where it comes from."""
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("parts", "regressor", "spec", "widths"), ..., "lacks the entry `parts.regressor.spec.widths`"),
+        (("parts", "regressor", "spec", "std"), [0.0], "standard deviation is above 0"),
+        (("parts", "regressor", "spec", "std"), [-3.0], "standard deviation is above 0"),
+        (("parts", "segmenter", "spec", "std"), [float("nan")], "which it cannot be"),
+        (("parts", "segmenter", "spec", "mean"), [], "has 0 values"),
+        (("parts", "segmenter", "spec", "mean"), [1.0, 2.0, 3.0], "has 3 values, and the frames have 1"),
+        (("parts", "regressor", "spec", "target_scale"), float("nan"), "target_scale"),
+        (("parts", "regressor", "spec", "target_scale"), 0.0, "is above 0"),
+        (("parts", "regressor", "spec", "target_scale"), None, "target_scale"),
+        (("parts", "regressor", "spec", "channels"), 2, "choose 1, 3 or 4"),
+        (("parts", "regressor", "spec", "channels"), 3, "does not hold the weights of the network"),
+        (("parts", "regressor", "spec", "frames"), 0, "is at least 1"),
+        (("parts", "regressor", "spec", "network"), "resnet", "choose one of"),
+        (("parts", "segmenter", "spec", "network"), "multiframe_unet", "cannot be built"),
+        (("parts", "segmenter", "spec", "width"), 8, "does not hold the weights of the network"),
+        (("parts", "segmenter", "spec", "color"), "false", "which it cannot be"),
+        (("parts", "regressor", "sha256"), ..., "no readable entry `parts.regressor.sha256`"),
+        (("parts", "student"), {}, "names a part 'student'"),
+        (("parts",), {}, "names no network"),
+        (("reference", "ranges", "fps"), [1.0], "not the range of a known measure"),
+        (("reference", "ranges", "colour"), [1.0, 2.0], "not the range of a known measure"),
+        (("reference",), None, "no readable entry `reference`"),
+        (("provenance",), [], "no readable entry `provenance`"),
+    ],
+)
+def test_what_no_model_has_is_named(
+    bundle: Bundle, tmp_path: Path, path: tuple[str, ...], value: Any, message: str
+) -> None:
+    model = tmp_path / "run" / "model"
+    altered(model, *path, value=value)
+    with pytest.raises(EchocycleError, match=re.escape(message)) as caught:
+        load_bundle(model)
+    assert str(model) in str(caught.value)
+    assert main(["info", str(model)]) in (0, 2)  # of the networks it reads the numbers only
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("part", ["segmenter", "regressor"])
+def test_weights_that_are_no_numbers_are_refused(bundle: Bundle, tmp_path: Path, part: str, value: float) -> None:
+    network = getattr(bundle, part).network
+    with torch.no_grad():
+        next(network.parameters())[0] = value
+    save_bundle(bundle, tmp_path / "bad")
+    with pytest.raises(EchocycleError, match=rf"{part}\.safetensors holds weights that are no finite numbers"):
+        load_bundle(tmp_path / "bad")
+
+
+def test_a_file_that_holds_no_weights_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    """Also where settings.json names that very file."""
+    model = tmp_path / "run" / "model"
+    file = model / "regressor.safetensors"
+    for content in (b"", b"torn", file.read_bytes()[:-8], b"\xff" * 64, (2**60).to_bytes(8, "little") + b"{}"):
+        file.write_bytes(content)
+        altered(model, "parts", "regressor", "sha256", value=sha256(file))
+        with pytest.raises(EchocycleError, match="does not hold the weights") as caught:
+            load_bundle(model)
+        assert "regressor.safetensors" in str(caught.value)
+
+
+def test_a_bundle_of_an_earlier_version_is_read(bundle: Bundle, tmp_path: Path) -> None:
+    """Without the settings that came later, and without a verdict."""
+    model = tmp_path / "run" / "model"
+    for name in ("members", "dropout", "passes"):
+        altered(model, "parts", "regressor", "spec", name)
+    for name in ("standardise", "option"):
+        altered(model, "parts", "segmenter", "spec", name)
+    altered(model, "reference", value={})
+    loaded = load_bundle(model)
+    assert loaded.id == bundle.id
+    assert loaded.regressor is not None
+    assert bundle.regressor is not None
+    assert loaded.regressor.spec == bundle.regressor.spec
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
@@ -326,6 +473,9 @@ def test_info_describes_a_bundle(bundle: Bundle, tmp_path: Path, capsys: pytest.
     assert main(["info", str(tmp_path / "run"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["id"] == bundle.id
+    assert facts["verdict"] is None
+    for name, part in bundle.parts().items():
+        assert facts["parts"][name]["parameters"] == sum(p.numel() for p in part.network.parameters())
     assert facts["provenance"]["run"] == "r1"
     assert facts["parts"]["regressor"]["channels"] == 4
     assert facts["parts"]["segmenter"]["network"] == "unet"

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from echocycle import cli, demo, pipeline, regression, segmentation, stages
+from echocycle.bundle import Bundle, save_bundle
 from echocycle.cli import main
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.experiments import run as experiments
 from echocycle.methods import options_of
+from echocycle.models.specs import Part, SegmenterSpec
 from echocycle.recordings.video import write_mjpeg
 from echocycle.runs import versions
 from echocycle.settings.convert import to_dict
@@ -482,6 +484,66 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "the same command resumes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "out: the system refused (No space left on device). Free some space"),
+        (PermissionError(13, "Permission denied", "/data/a"), "/data/a: the system refused (Permission denied)"),
+        (MemoryError(), "There is not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "There is not enough memory"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence_and_code_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    """Of every command: an error that names no file is told of what the command writes into."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    for name, line in (
+        ("phantom", ["phantom", "out"]),
+        ("prepare", ["prepare", "in", "out"]),
+        ("segment", ["segment", "s", "out"]),
+        ("mask", ["mask", "out", "r"]),
+        ("regress", ["regress", "s", "out"]),
+        ("evaluate", ["evaluate", "out"]),
+        ("report", ["report", "r", "-o", "out"]),
+        ("predict", ["predict", "a.avi", "-o", "out", "-m", "m"]),
+        ("bench", ["bench", "--out", "out"]),
+    ):
+        monkeypatch.setattr(stages, name, failing)
+        assert said in refused(capsys, line, code=3), name
+
+
+def test_a_fault_of_ours_is_no_refusal_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise KeyError("a")
+
+    monkeypatch.setattr(stages, "mask", failing)
+    with pytest.raises(KeyError):
+        main(["mask", "s", "r"])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_what_an_encoding_lacks_is_escaped(tmp_path: Path, encoding: str) -> None:
+    """On standard output and error; a path there must not end a command whose work is done."""
+    code = (
+        "import sys; from echocycle import cli, stages; stages.report = lambda *runs, out, **_: out; "
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    for line in (["report", "r", "-o", "心脏/report.html"], ["info", "心脏"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *line],
+            capture_output=True,
+            timeout=60,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == (0 if line[0] == "report" else 2), done.stderr
+        assert rb"\u5fc3\u810f" in done.stdout + done.stderr
+        assert b"Traceback" not in done.stderr
+
+
 # --------------------------------------------------------------------------------------------------- help
 
 
@@ -533,6 +595,15 @@ def test_a_slip_costs_no_waiting(call: list[str], code: int, told: str, tmp_path
     found, said, heavy = imported(*call)
     assert found == code
     assert told in " ".join(said.split())
+    assert heavy == []
+
+
+def test_what_a_model_is_made_of_needs_no_pytorch(tmp_path: Path) -> None:
+    spec = SegmenterSpec("unet", 2, 16, (30.0,), (50.0,), False)
+    save_bundle(Bundle(Part(spec, spec.build())), tmp_path / "m")
+    code, said, heavy = imported("info", str(tmp_path / "m"))
+    assert code == 0
+    assert "unet" in said
     assert heavy == []
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from echocycle.files import difference, empty_unless_begun, write_json, write_text
+from echocycle.files import difference, empty_unless_begun, printable, write_json, write_text
 
 
 def test_line_ends_are_not_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +46,10 @@ def test_a_half_made_folder_is_kept_for_its_own_job_only(tmp_path: Path, capsys:
 def test_the_first_difference_in_words() -> None:
     assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}}) == "b.c was 2, is 3"
     assert difference({"a": 1}, {"a": 1, "b": "x"}) == "b was None, is 'x'"
+
+
+def test_names_become_text_that_every_program_can_read() -> None:
+    assert printable(Path("/a b/Ünï кардио 心.avi")) == "/a b/Ünï кардио 心.avi"
+    assert printable("Z\udcfcrich") == r"Z\udcfcrich"
+    assert printable("a\nb\x1b[31m\x7f") == r"a\nb\x1b[31m\x7f"
+    assert printable(printable("Z\udcfcrich\n")) == printable("Z\udcfcrich\n")

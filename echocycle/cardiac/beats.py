@@ -16,6 +16,9 @@ USUAL_FPS = 50.0
 Floats = NDArray[np.float64]
 
 
+FRAMES_AT_ONCE = 128
+"""Frames whose blobs are numbered together: numbers take twelve times the memory of a mask."""
+
 SHORTEST_BEAT, LONGEST_BEAT = 0.4, 1.6  # R-R in seconds: 150 to 37 beats a minute
 
 
@@ -52,19 +55,19 @@ def check_masks(masks: NDArray) -> Floats:
     return masks
 
 
-# --- area and beats -------------------------------------------------------------------------------
-
-
 def largest_components(masks: NDArray) -> NDArray[np.bool_]:
     """Only the largest blob of each frame, (time, height, width); blobs join at edges, not at corners."""
     inside = check_masks(masks) > 0.5
     within_frame = np.zeros((3, 3, 3), dtype=bool)
     within_frame[1] = ndimage.generate_binary_structure(2, 1)
-    labels, _ = ndimage.label(inside, structure=within_frame)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0  # the background
-    keep = np.array([frame[np.unravel_index(sizes[frame].argmax(), frame.shape)] for frame in labels])
-    return (labels == keep[:, None, None]) & inside
+    for first in range(0, len(inside), FRAMES_AT_ONCE):
+        block = inside[first : first + FRAMES_AT_ONCE]
+        labels, _ = ndimage.label(block, structure=within_frame)
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0  # the background
+        keep = np.array([frame[np.unravel_index(sizes[frame].argmax(), frame.shape)] for frame in labels])
+        block &= labels == keep[:, None, None]
+    return inside
 
 
 def area_curve(masks: NDArray) -> Floats:

@@ -24,6 +24,9 @@ DISCS = 20
 NEIGHBOURS = 0.03  # seconds around ED and ES whose frames are measured too; at most 2 frames to either side
 
 
+# --- area and beats -------------------------------------------------------------------------------
+
+
 # --- one mask -------------------------------------------------------------------------------------
 
 

@@ -1,174 +1,144 @@
-"""Stage `predict`: one recording of any kind in, a `Prediction` out."""
+"""Stage `predict`, its middle: one recording and a trained model in, a `Prediction` out."""
 
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from echocycle import __version__
-from echocycle.bundle import Bundle, load_bundle
+from echocycle.bundle import Bundle
 from echocycle.cardiac.beats import USUAL_FPS
 from echocycle.cardiac.discs import ef_by_discs
-from echocycle.console import console, track
 from echocycle.data.clips import clip_starts
 from echocycle.data.domain_shift import unlike
 from echocycle.data.store import SIZE
-from echocycle.device import choose_device
-from echocycle.errors import EchocycleError, Finding
+from echocycle.errors import EchocycleError
 from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
 from echocycle.inference.masks import probabilities
-from echocycle.prediction import Prediction
-from echocycle.recordings.recording import SUPPORTED, may_be_recording, read_recording
-from echocycle.recordings.sector import cut_sector
-from echocycle.writers import WRITERS
-from echocycle.writers.as_csv import read_rows, write_csv
-from echocycle.writers.as_json import json_path, read_prediction
+from echocycle.inference.quality import unusable_masks
+from echocycle.models.specs import Part
+from echocycle.prediction import Prediction, model_identity, model_warnings, protocol_of
+from echocycle.recordings.quality import unanswerable
+from echocycle.recordings.recording import read_recording
+from echocycle.recordings.sector import CutRecording, cut_sector
+from echocycle.verdict import Verdict, read_verdict
 
 FRAMES_AT_ONCE = 64
-
-
-def predict_all(
-    inputs: list[Path], out: Path, model: Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", stride: int = 4
-) -> list[Prediction]:
-    """Predict recordings and write each as soon as it is done; one that cannot be read is reported and skipped.
-
-    One whose result lies in `out` already, made by this model with these settings, is not predicted again; its
-    prediction comes without frames and masks. The table of all is written at the end, however that comes.
-
-    Raises:
-        EchocycleError: no input, the model cannot be read, or `out` holds something else.
-        Finding: at least one recording could not be read; the others are written.
-    """
-    if stride < 1:
-        raise EchocycleError(f"stride is {stride}; it must be above 0.")
-    recordings = _find(inputs)
-    if out.exists() and not out.is_dir():
-        raise EchocycleError(f"{out} is a file; name a folder for the results.")
-    read_rows(out)  # refuses a table of another kind before the hours of inference
-    where = choose_device(device)
-    bundle = load_bundle(model, where)
-    out.mkdir(parents=True, exist_ok=True)
-    predictions: list[Prediction] = []
-    failed = []
-    try:
-        with track("Predicting") as progress:
-            for number, path in enumerate(recordings, 1):
-                try:
-                    predictions.append(_predict_into(out, path, bundle, where, stride))
-                except EchocycleError as error:
-                    failed.append(path)
-                    console.print(str(error), style="red", soft_wrap=True, highlight=False)
-                progress(number, len(recordings))
-    finally:
-        if predictions:
-            write_csv(predictions, out)
-    if failed:
-        raise Finding(f"{len(failed)} of {len(recordings)} recordings could not be read; see above.")
-    return predictions
-
-
-def _predict_into(out: Path, path: Path, bundle: Bundle, device: torch.device, stride: int) -> Prediction:
-    """Predict one recording and write its files, or read what was written before."""
-    found, before = read_prediction(str(path), out), ""
-    if found is not None and _holds(found, path, out, bundle, stride):
-        before = f" (predicted before; delete {json_path(str(path), out)} to do it again)"
-    else:
-        found = predict_recording(path, bundle, device, stride)
-        for name, write in WRITERS.items():
-            if name != "masks" or found.masks is not None:
-                write(found, out)
-    ef = "none" if found.ef is None else f"{found.ef:.1f} %"
-    for line in (f"{path.name}: EF {ef}{before}", *(f"  {note}" for note in found.notes)):
-        console.print(line, soft_wrap=True, highlight=False)
-    return found
-
-
-def _holds(found: Prediction, path: Path, out: Path, bundle: Bundle, stride: int) -> bool:
-    """Whether an earlier result is what this model and stride would give of the recording as it is now."""
-    same = found.model == _identity(bundle) and found.protocol == _protocol(stride)
-    return same and path.exists() and path.stat().st_mtime <= json_path(str(path), out).stat().st_mtime
-
-
-def _protocol(stride: int) -> str:
-    return f"clips every {stride} frames, mean"
-
-
-def _find(inputs: list[Path]) -> list[Path]:
-    """Files named, and in folders every file that may be a recording; absolute, so that a result tells whose it is."""
-    if not inputs:
-        raise EchocycleError(f"Name at least one recording or folder; supported are {SUPPORTED}.")
-    found = []
-    for path in map(Path.absolute, inputs):
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and may_be_recording(p))
-            if not inside:
-                raise EchocycleError(f"The folder {path} holds no recording; supported are {SUPPORTED}.")
-            found += inside
-        else:
-            found.append(path)
-    return found
+STARTS_AT_ONCE = 512
+"""Frames among which clips begin that are normalised together: what a long recording needs does not grow with it."""
 
 
 def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: int = 4) -> Prediction:
     """EF, masks and beats of one recording.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
-    `stride` frames.
+    `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
     """
-    cut = cut_sector(read_recording(path), SIZE)
-    frames: np.ndarray = cut.frames
+    verdict = None if bundle.path is None else read_verdict(bundle.path)
+    return predict_cut(cut_sector(read_recording(path), SIZE), str(path), bundle, verdict, device, stride)
+
+
+def predict_cut(
+    cut: CutRecording, source: str, bundle: Bundle, verdict: Verdict | None, device: torch.device, stride: int = 4
+) -> Prediction:
+    """`predict_recording` of what was read and cut already; `source` is the recording's name in the result."""
+    check_parts(bundle)
+    frames = cut.frames
+    warnings = model_warnings(bundle, verdict)
     notes = [*cut.notes, *unlike(frames, cut.fps, bundle.reference)]
-    fps = cut.fps
-    if not math.isfinite(fps):
-        notes.append(f"The frame rate is unknown; {USUAL_FPS:g} frames a second are taken for beats.")
+    if verdict is not None and verdict.bad:
+        notes.append(verdict.sentence())
     result = Prediction(
-        source=str(path),
+        source=source,
         ef=None,
-        protocol=_protocol(stride),
-        fps=fps,
+        protocol=protocol_of(stride),
+        fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
         notes=notes,
-        model=_identity(bundle),
+        model=model_identity(bundle, verdict),
+        warnings=warnings,
         frames=frames,
         affine=cut.affine,
     )
+    reason = unanswerable(frames)
+    if reason is not None:
+        return _without_ef(result, reason)
+    if not math.isfinite(cut.fps):
+        notes.append(f"The frame rate is unknown; {USUAL_FPS:g} frames a second are taken for beats.")
     networks_input = _as_trained(frames, bundle)
     small: np.ndarray | None = None
     if bundle.segmenter is not None:
-        small = np.concatenate(list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device)))
-        result = _with_masks(result, at_store_size(small), fps)
-    if bundle.regressor is not None:
-        spec = bundle.regressor.spec
-        if spec.takes_masks and small is None:
-            raise EchocycleError(f"The model {bundle.path} needs masks but has no segmenter; train it with --masks.")
-        starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
-        reader = (lambda numbers: small[numbers]) if spec.takes_masks and small is not None else None
-        found = predict_clips(bundle.regressor, networks_input, reader, starts, 20, device)
-        if len(frames) < spec.span:
-            notes.append(f"The recording has {len(frames)} frames; a clip needs {spec.span}. The rest was left black.")
-        result = replace(
-            result, ef=float(found.mean()), ef_clips=[(s, float(ef)) for s, ef in zip(starts, found, strict=True)]
-        )
-    else:
+        blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device))
+        small = np.concatenate(blocks)
+        masks = np.concatenate([at_store_size(block) for block in blocks])
+        del blocks
+        reason = unusable_masks(masks > THRESHOLD, frames)
+        result = _with_masks(result, masks, usable=reason is None)
+        if reason is not None:
+            return _without_ef(result, reason)
+    if bundle.regressor is None:
         notes.append("The model has no EF network; EF is by discs from the masks.")
-        result = replace(result, ef=result.ef_by_discs)
-    return result
+        return _with_ef(result, result.ef_by_discs, "No beat could be measured in the masks.")
+    spec = bundle.regressor.spec
+    if len(frames) < spec.span:
+        return _without_ef(result, f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}.")
+    starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
+    found = _ef_of_clips(bundle.regressor, networks_input, small, starts, device)
+    clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
+    return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
 
 
-def _with_masks(result: Prediction, masks: np.ndarray, fps: float) -> Prediction:
-    """Areas, beats and EF by discs from the masks."""
+def check_parts(bundle: Bundle) -> None:
+    """Refuse a model whose EF network needs masks that nothing makes."""
+    if bundle.regressor is not None and bundle.regressor.spec.takes_masks and bundle.segmenter is None:
+        raise EchocycleError(f"The model {bundle.path} needs masks but has no segmenter; train it with --masks.")
+
+
+def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:
+    """The result with an EF that can be one, else with the reason why it is not."""
+    if ef is None or not math.isfinite(ef):
+        return _without_ef(result, otherwise)
+    if not 0 <= ef <= 100:
+        return _without_ef(result, f"The model answered {ef:.0f} %, which no heart has.")
+    return replace(result, ef=ef)
+
+
+def _without_ef(result: Prediction, reason: str) -> Prediction:
+    result.notes.append(f"EF not measured: {reason}")
+    return replace(result, ef=None, not_measured=reason)
+
+
+def _ef_of_clips(
+    regressor: Part, frames: np.ndarray, masks: np.ndarray | None, starts: list[int], device: torch.device
+) -> np.ndarray:
+    """EF (starts,), percent, of clips of one recording; `masks` are uint8 (time, size, size)."""
+    span = regressor.spec.span
+    found = []
+    while starts:
+        first = starts[0]
+        block = [start for start in starts if start < first + STARTS_AT_ONCE]
+        starts = starts[len(block) :]
+        stop = block[-1] + span
+        seen = masks[first:stop] if masks is not None and regressor.spec.takes_masks else None
+        reader = None if seen is None else seen.__getitem__
+        found.append(predict_clips(regressor, frames[first:stop], reader, [s - first for s in block], 20, device))
+    return np.concatenate(found)
+
+
+def _with_masks(result: Prediction, masks: np.ndarray, *, usable: bool) -> Prediction:
+    """Areas and, where the masks are usable, beats and EF by discs."""
+    marked = masks > THRESHOLD
     spacing = result.spacing_mm if all(map(math.isfinite, result.spacing_mm)) else None
-    measured = ef_by_discs(masks > THRESHOLD, fps if math.isfinite(fps) else USUAL_FPS, spacing)
+    measured = ef_by_discs(marked, result.fps if math.isfinite(result.fps) else USUAL_FPS, spacing)
     result.notes.extend(f"Masks: {note}." for note in measured.notes)
+    result = replace(result, masks=masks, mask_area_px=[float(area) for area in measured.area])
+    if not usable:
+        return result
     return replace(
         result,
-        masks=masks,
-        mask_area_px=[float(area) for area in measured.area],
-        ef_by_discs=measured.ef if math.isfinite(measured.ef) else None,
+        ef_by_discs=measured.ef if 0 <= measured.ef <= 100 else None,
         ed_frames=[beat.ed for beat in measured.beats],
         es_frames=[beat.es for beat in measured.beats],
     )
@@ -177,15 +147,4 @@ def _with_masks(result: Prediction, masks: np.ndarray, fps: float) -> Prediction
 def _as_trained(frames: np.ndarray, bundle: Bundle) -> np.ndarray:
     """Grey frames as the model's networks take them: as they are, or three times where it was trained on RGB."""
     color = any(part.spec.color for part in bundle.parts().values())
-    return np.repeat(frames[..., None], 3, axis=-1) if color else frames
-
-
-def _identity(bundle: Bundle) -> dict[str, Any]:
-    return {
-        "id": bundle.id,
-        "run": bundle.provenance.get("run"),
-        "method": bundle.provenance.get("method"),
-        "phantom_version": bundle.reference.get("phantom_version"),
-        "echocycle": __version__,
-        "torch": torch.__version__,
-    }
+    return np.broadcast_to(frames[..., None], (*frames.shape, 3)) if color else frames

@@ -16,43 +16,71 @@ LEFT_OUT = ("masks", "frames")
 
 
 def write_json(prediction: Prediction, folder: Path) -> Path:
-    """Write `<recording's name>.json`; unknown numbers are null. Errors: `read_prediction`."""
-    _content(prediction.source, folder)
-    path = json_path(prediction.source, folder)
+    """Write `<stem>.json`; unknown numbers are null. Errors: that of another recording lies there (`source_of`)."""
+    path = json_path(prediction.stem, folder)
+    other = source_of(path)
+    if other not in (None, files.printable(prediction.source)):
+        raise EchocycleError(f"{path} holds the result of {other}. Choose another output folder.")
     files.write_json(path, as_dictionary(prediction))
     return path
 
 
-def json_path(source: str, folder: Path) -> Path:
+def json_path(stem: str, folder: Path) -> Path:
     """Where the result of a recording lies."""
-    return Path(folder) / f"{Path(source).name}.json"
+    return Path(folder) / f"{stem}.json"
 
 
-def read_prediction(source: str, folder: Path) -> Prediction | None:
-    """The result of a recording that lies in a folder, without frames and masks; None if there is none.
+def source_of(path: Path) -> str | None:
+    """Whose result a file holds; None if there is no such file.
 
-    Raises:
-        EchocycleError: another recording of the same name has its result there (scanners call every first clip
-            alike), or the file is damaged.
+    Raises `EchocycleError` for a file that is no result of `predict`, or damaged.
     """
-    content = _content(source, folder)
+    content = _content(path)
+    return None if content is None else content["source"]
+
+
+def read_prediction(path: Path) -> Prediction | None:
+    """The result in a file, without frames and masks.
+
+    None if there is no file, or if its content is that of another version; errors as in `source_of`.
+    """
+    content = _content(path)
     if content is None or content.pop("schema_version", None) != SCHEMA_VERSION:
         return None
-    del content["disclaimer"]
-    fps, *spacing = (math.nan if value is None else value for value in (content["fps"], *content["spacing_mm"]))
-    clips = [(start, ef) for start, ef in content["ef_clips"]]
-    affine = None if content["affine"] is None else np.array(content["affine"])
-    known = {"fps": fps, "spacing_mm": tuple(spacing), "ef_clips": clips, "affine": affine}
-    return Prediction(**{**content, **known})
+    content.pop("disclaimer", None)
+    try:
+        fps, *spacing = (
+            math.nan if value is None else float(value) for value in (content["fps"], *content["spacing_mm"])
+        )
+        clips = [(int(start), math.nan if ef is None else float(ef)) for start, ef in content["ef_clips"]]
+        affine = None if content["affine"] is None else np.array(content["affine"], float)
+        known = {"fps": fps, "spacing_mm": tuple(spacing), "ef_clips": clips, "affine": affine}
+        found = Prediction(**{**content, **known})
+        return found if _has_its_types(found) else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def _content(source: str, folder: Path) -> dict[str, Any] | None:
-    path = json_path(source, folder)
+def _has_its_types(found: Prediction) -> bool:
+    numbers = all(value is None or isinstance(value, int | float) for value in (found.ef, found.ef_by_discs))
+    lists = (found.notes, found.warnings, found.mask_area_px, found.ed_frames, found.es_frames)
+    texts = (found.protocol, found.result)
+    return (
+        numbers
+        and len(found.spacing_mm) == 2
+        and (found.affine is None or found.affine.shape == (2, 3))
+        and isinstance(found.model, dict)
+        and all(isinstance(value, list) for value in lists)
+        and all(isinstance(value, str) for value in (*texts, *found.notes, *found.warnings))
+    )
+
+
+def _content(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    content: dict[str, Any] = files.read_json(path)
-    if content.get("source") != source:
-        raise EchocycleError(f"{path} holds the result of {content.get('source')}. Choose another output folder.")
+    content = files.read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("source"), str):
+        raise EchocycleError(f"{path} is not a result of `predict`. Move it, or choose another output folder.")
     return content
 
 
@@ -75,4 +103,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, str):
+        return files.printable(value)
+    return value if value is None or isinstance(value, bool | int | float) else files.printable(str(value))

@@ -10,10 +10,10 @@ from echocycle.prediction import Prediction
 
 
 def write_masks(prediction: Prediction, folder: Path) -> Path:
-    """Write `<recording's name>.masks.npz` with `masks` (uint8 probabilities), `affine`, `fps` and `spacing_mm`."""
+    """Write `<stem>.masks.npz` with `masks` (uint8 probabilities), `affine`, `fps` and `spacing_mm`."""
     if prediction.masks is None:
         raise EchocycleError(f"{prediction.source} has no masks to write: no segmentation model was used.")
-    path = Path(folder) / f"{Path(prediction.source).name}.masks.npz"
+    path = Path(folder) / f"{prediction.stem}.masks.npz"
     unmoved = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     with replacing(path) as temporary:
         np.savez_compressed(

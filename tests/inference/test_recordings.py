@@ -1,10 +1,7 @@
-"""Recordings of every kind get a result; what cannot be read is named and stops nothing."""
+"""One recording and a model in, a prediction out; where no EF can be told there is none, and a reason."""
 
-import csv
-import json
 import math
-import os
-import time
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,65 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.predicting import FRAMES, PERIOD, SPAN, video_of, write_short
 from pydicom.data import get_testdata_file
 
-from echocycle.bundle import Bundle, load_bundle, save_bundle
-from echocycle.cli import main
+from echocycle.bundle import Bundle, load_bundle
 from echocycle.data.clips import ClipBatch, clip_starts, cut_clip
-from echocycle.data.domain_shift import reference
-from echocycle.data.labels import TrainingData, draw_budget
-from echocycle.data.statistics import input_statistics
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.inference import recordings as inference
 from echocycle.inference.clips import predict_clips
 from echocycle.inference.recordings import predict_recording
-from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
-from echocycle.prediction import DISCLAIMER
+from echocycle.models.specs import Part
+from echocycle.prediction import Prediction
 from echocycle.recordings.video import read_video, write_mjpeg
-from echocycle.settings.stages import LabelSettings
+from echocycle.verdict import Verdict, write_verdict
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def model(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained bundle of a teacher with its segmenter, that knows the phantom's measures."""
-    data = TrainingData(store, draw_budget(store, LabelSettings("4"), needs="ef"))
-    mean, std = input_statistics(data)
-    torch.manual_seed(1)
-    segmenter = SegmenterSpec("unet", 4, 56, mean, std, False)
-    regressor = RegressorSpec("r2plus1d_18", (4, 8, 8, 8), 4, 10.0, 32, 16, 3, mean, std, False)
-    network = regressor.build()
-    network.set_bias(55.0)
-    folder = tmp_path_factory.mktemp("runs") / "teacher"
-    made = Bundle(
-        Part(segmenter, segmenter.build()),
-        Part(regressor, network),
-        {"run": "teacher", "method": "teacher"},
-        reference(data, store.phantom_version),
-    )
-    save_bundle(made, folder / "model")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def bundle(model: Path) -> Bundle:
     return load_bundle(model)
-
-
-def video_of(phantom: Path) -> Path:
-    return sorted((phantom / "Videos").glob("*.avi"))[0]
-
-
-def write_short(phantom: Path, path: Path) -> None:
-    """The first 20 frames of a phantom video."""
-    write_mjpeg(path, read_video(video_of(phantom)).frames[:20], 50)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 # ----------------------------------------------------------------------------------------------- one recording
@@ -86,13 +45,15 @@ def test_a_phantom_video(phantom_folder: Path, bundle: Bundle) -> None:
     assert found.masks.shape == frames.shape
     assert found.masks.dtype == np.uint8
     starts = [start for start, _ in found.ef_clips]
-    assert starts == list(range(0, clip_starts(len(frames), 16, 3), 10))
+    assert starts == list(range(0, clip_starts(len(frames), FRAMES, PERIOD), 10))
     assert found.ef == pytest.approx(np.mean([ef for _, ef in found.ef_clips]))
     assert len(found.mask_area_px) == len(frames)
     assert found.mask_area_px[3] == pytest.approx((found.masks[3] > 127.5).sum())
     assert found.model["id"] == bundle.id
     assert any("synthetic" in note for note in found.notes)
     assert not any("Unlike" in note for note in found.notes)
+    assert found.not_measured is None
+    assert found.warnings == ["The model has seen synthetic clips only: no clinical meaning."]
 
 
 @pytest.mark.parametrize("n_frames", [30, 46, 47, 90])
@@ -130,25 +91,13 @@ def test_ef_of_clips_is_that_of_clips_cut_one_by_one(store: Store, bundle: Bundl
 def test_the_real_clip_is_unlike_the_phantom(bundle: Bundle) -> None:
     path = Path(str(get_testdata_file("color3d_jpeg_baseline.dcm", download=False)))
     found = predict_recording(path, bundle, CPU, stride=16)
-    assert found.ef is not None
-    assert math.isfinite(found.ef)
+    assert (found.ef is None) == (found.not_measured is not None)  # its masks may be good or bad
     assert found.frames is not None
     assert found.frames.shape[1:] == (112, 112)
     assert found.affine is not None
     assert found.affine.shape == (2, 3)
     assert any("synthetic clips" in note and "no clinical meaning" in note for note in found.notes)
     assert any(note.startswith("Unlike the training videos") for note in found.notes)
-
-
-@pytest.mark.parametrize("n_frames", [1, 2, 12, 45])
-def test_short_recordings(phantom_folder: Path, tmp_path: Path, bundle: Bundle, n_frames: int) -> None:
-    path = tmp_path / "short.avi"
-    write_mjpeg(path, read_video(video_of(phantom_folder)).frames[:n_frames], 50)
-    found = predict_recording(path, bundle, CPU)
-    assert found.n_frames == n_frames
-    assert found.ef is not None
-    assert math.isfinite(found.ef)
-    assert any(f"has {n_frames} frames; a clip needs 46" in note for note in found.notes)
 
 
 def test_a_segmenter_alone_measures_by_discs(phantom_folder: Path, bundle: Bundle) -> None:
@@ -188,139 +137,120 @@ def test_a_model_of_rgb_frames_takes_grey_ones(phantom_folder: Path, bundle: Bun
     assert efs[0] == pytest.approx(efs[1], abs=1e-3)
 
 
-# ---------------------------------------------------------------------------------------------- the command
-
-
-def test_a_broken_file_among_good_ones(
-    phantom_folder: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+def test_a_long_recording_in_pieces_gives_the_same(
+    phantom_folder: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, out = tmp_path / "with [b] brackets é", tmp_path / "out"
-    (folder / "deeper").mkdir(parents=True)
-    write_short(phantom_folder, folder / "a.avi")
-    write_short(phantom_folder, folder / "deeper" / "z.avi")
-    (folder / "broken.avi").write_bytes(b"RIFF....AVI torn")
-    (folder / "notes.txt").write_text("no recording, and not meant to be one")
-    (folder / ".hidden.avi").write_bytes(b"")
-    assert main(["predict", str(folder), "-o", str(out), "--model", str(model), "--stride", "30"]) == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert "broken.avi" in said
-    assert "[b]" in said
-    assert "1 of 3 recordings could not be read" in said
-    assert "Traceback" not in said
-    assert sorted(path.name for path in out.iterdir()) == [
-        "a.avi.json", "a.avi.masks.npz", "a.avi.overlay.mp4", "predictions.csv", "z.avi.json", "z.avi.masks.npz", "z.avi.overlay.mp4",
-    ]  # fmt: skip
-    rows = rows_of(out / "predictions.csv")
-    assert [Path(row["source"]).name for row in rows] == ["a.avi", "z.avi"]
-    content = json.loads((out / "a.avi.json").read_text())
-    assert content["disclaimer"] == DISCLAIMER
-    assert float(rows[0]["ef"]) == pytest.approx(content["ef"], rel=1e-4)
-    assert any("synthetic" in note for note in content["notes"])
-    assert read_video(out / "a.avi.overlay.mp4").frames.shape[0] == content["n_frames"]
+    """The EF network sees so many frames at once, however long the recording is; no clip is lost between two pieces."""
+    path = video_of(phantom_folder)
+    whole = predict_recording(path, bundle, CPU, stride=3)
+    monkeypatch.setattr(inference, "STARTS_AT_ONCE", 10)
+    pieces = predict_recording(path, bundle, CPU, stride=3)
+    assert [start for start, _ in pieces.ef_clips] == [start for start, _ in whole.ef_clips]
+    np.testing.assert_allclose([ef for _, ef in pieces.ef_clips], [ef for _, ef in whole.ef_clips], atol=1e-3)
 
 
-def test_the_same_call_again_gives_the_same(phantom_folder: Path, tmp_path: Path, model: Path) -> None:
-    clip, out = tmp_path / "clip.avi", tmp_path / "out"
-    write_short(phantom_folder, clip)
-    call = ["predict", str(clip), "-o", str(out), "-m", str(model), "--stride", "30"]
-    assert main(call) == 0
-    first = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".json", ".csv")}
-    assert main(call) == 0
-    assert {name: (out / name).read_bytes() for name in first} == first
-    assert len(rows_of(out / "predictions.csv")) == 1
+# ------------------------------------------------------------------------------------------------- no answer
 
 
-def test_a_call_that_was_cut_short_is_gone_on_with(
-    phantom_folder: Path,
-    tmp_path: Path,
-    model: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def not_measured(found: Prediction, reason: str) -> None:
+    """No EF, and the reason in every place where it is looked for."""
+    assert found.ef is None
+    assert found.not_measured is not None
+    assert reason in found.not_measured
+    assert found.notes[-1] == f"EF not measured: {found.not_measured}"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("black", "is black"), ("frozen", "does not move"), ("one", "single picture"), ("written on", "is black")],
+)
+def test_where_nothing_is_seen_there_is_no_ef(
+    phantom_folder: Path, tmp_path: Path, bundle: Bundle, name: str, reason: str
 ) -> None:
-    """What was done is in the table, is not done again, and that is said; what changed is done again."""
-    folder, out = tmp_path / "clips", tmp_path / "out"
-    folder.mkdir()
-    for name in "abc":
-        write_short(phantom_folder, folder / f"{name}.avi")
-    original, seen = inference.predict_recording, list[str]()
-
-    def noting(path: Path, *rest: Any) -> Any:
-        if len(seen) == stop:
-            raise KeyboardInterrupt
-        seen.append(path.name)
-        return original(path, *rest)
-
-    monkeypatch.setattr(inference, "predict_recording", noting)
-
-    def predicted(stride: int) -> list[str]:
-        seen.clear()
-        inference.predict_all([folder], out, model, device="cpu", stride=stride)
-        return list(seen)
-
-    stop = 2
-    with pytest.raises(KeyboardInterrupt):
-        predicted(30)
-    assert [Path(row["source"]).name for row in rows_of(out / "predictions.csv")] == ["a.avi", "b.avi"]
-    stop = 99
-    capsys.readouterr()
-    assert predicted(30) == ["c.avi"]
-    assert " ".join(capsys.readouterr().err.split()).count("predicted before; delete") == 2
-    table = (out / "predictions.csv").read_bytes()
-    assert [Path(row["source"]).name for row in rows_of(out / "predictions.csv")] == ["a.avi", "b.avi", "c.avi"]
-    (out / "predictions.csv").unlink()  # as after a kill that left no time for it
-    assert predicted(30) == []
-    assert (out / "predictions.csv").read_bytes() == table
-    os.utime(folder / "b.avi", (time.time() + 10, time.time() + 10))
-    assert predicted(30) == ["b.avi"]
-    assert predicted(20) == ["a.avi", "b.avi", "c.avi"]
-    (out / "a.avi.json").unlink()
-    other = load_bundle(model)
-    assert other.regressor is not None
-    os.utime(folder / "b.avi", (0, 0))
-    save_bundle(replace(other, provenance={"run": "another"}), tmp_path / "other" / "model")
-    assert predicted(20) == ["a.avi"]
-    inference.predict_all([folder], out, tmp_path / "other", device="cpu", stride=20)
-    assert seen == ["a.avi", "a.avi", "b.avi", "c.avi"]
+    sound = read_video(video_of(phantom_folder)).frames[:30]
+    written_on = np.zeros_like(sound)
+    written_on[:, 4:8, 10:14] = 255
+    frames = {
+        "black": np.zeros_like(sound),
+        "frozen": np.repeat(sound[:1], 30, axis=0),
+        "one": sound[:1],
+        "written on": written_on,
+    }
+    write_mjpeg(tmp_path / "clip.avi", frames[name], 50)
+    found = predict_recording(tmp_path / "clip.avi", bundle, CPU)
+    not_measured(found, reason)
+    assert found.masks is None
+    assert found.ef_by_discs is None
+    assert found.ef_clips == []
+    assert found.frames is not None
 
 
-def test_a_file_of_that_name_elsewhere_is_another_recording(
-    phantom_folder: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frames", [2, SPAN - 1])
+def test_shorter_than_a_clip_there_is_no_ef(phantom_folder: Path, tmp_path: Path, bundle: Bundle, frames: int) -> None:
+    found = predict_recording(write_short(phantom_folder, tmp_path / "a.avi", frames), bundle, CPU)
+    not_measured(found, f"has {frames} frames; a clip of the model needs {SPAN}")
+    assert found.masks is not None
+    one_more = predict_recording(write_short(phantom_folder, tmp_path / "b.avi", SPAN), bundle, CPU)
+    assert one_more.ef is not None
+    assert one_more.ef_clips == [(0, pytest.approx(one_more.ef))]
+
+
+@pytest.mark.parametrize(
+    ("ef", "reason"), [(122.0, "answered 122 %"), (-7.0, "answered -7 %"), (math.nan, "no number")]
+)
+def test_an_ef_that_cannot_be_is_none(phantom_folder: Path, model: Path, ef: float, reason: str) -> None:
+    bundle = load_bundle(model)
+    assert bundle.regressor is not None
+    torch.nn.init.zeros_(bundle.regressor.network.fc.weight)
+    bundle.regressor.network.set_bias(ef)
+    not_measured(predict_recording(video_of(phantom_folder), bundle, CPU, stride=30), reason)
+
+
+@pytest.mark.parametrize(("marked", "reason"), [("few", "in 7 of 84 frames only"), ("black", "outside the ultrasound")])
+def test_masks_that_fail_give_no_ef(
+    phantom_folder: Path, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, marked: str, reason: str
 ) -> None:
-    """Also where both are named by the same relative path."""
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-        write_short(phantom_folder, tmp_path / name / "a.avi")
-    call = ["predict", "a.avi", "-o", str(tmp_path / "out"), "-m", str(model), "--stride", "30"]
-    monkeypatch.chdir(tmp_path / "here")
-    assert main(call) == 0
-    monkeypatch.chdir(tmp_path / "there")
-    monkeypatch.setattr(inference, "predict_recording", lambda *_: pytest.fail("was predicted"))
-    assert main(call) == 1
+    """Also for a network that does not see them: what they show is no apical view."""
+    path = write_short(phantom_folder, tmp_path / "a.avi", 84)
+    masks = np.zeros((84, 112, 112), np.uint8)
+    if marked == "few":
+        masks[:7, 40:70, 45:65] = 255
+    else:
+        masks[:, 80:111, :20] = 255  # a corner below the fan
+    monkeypatch.setattr(inference, "probabilities", lambda *_: iter([masks[:50], masks[50:]]))
+    assert bundle.regressor is not None
+    spec = replace(bundle.regressor.spec, channels=3)
+    video_only = Bundle(bundle.segmenter, Part(spec, spec.build()).to(CPU))
+    for each in (bundle, video_only):
+        found = predict_recording(path, each, CPU)
+        not_measured(found, reason)
+        assert found.ef_by_discs is None
+        assert found.ed_frames == []
+        assert len(found.mask_area_px) == 84  # they are kept, to be looked at
 
 
-def test_the_output_folder_is_looked_at_first(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "load_bundle", lambda *_: pytest.fail("went on"))
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "predictions.csv").write_text("FileName,EF\na,50\n")
-    (tmp_path / "file").write_text("text")
-    for out, message in (("out", "another kind of table"), ("file", "is a file; name a folder")):
-        with pytest.raises(EchocycleError, match=message):
-            inference.predict_all([tmp_path / "a.avi"], tmp_path / out, model)
+def test_a_segmenter_alone_that_finds_no_beat_gives_no_ef(
+    phantom_folder: Path, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_short(phantom_folder, tmp_path / "a.avi", 40)
+    masks = np.zeros((40, 112, 112), np.uint8)
+    masks[:, 40:70, 45:65] = 255
+    monkeypatch.setattr(inference, "probabilities", lambda *_: iter([masks]))
+    found = predict_recording(path, Bundle(bundle.segmenter), CPU)
+    not_measured(found, "No beat could be measured")
 
 
-def test_what_cannot_be_predicted_is_refused(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.txt").write_text("text")
-    out = ["-o", str(tmp_path / "out"), "--model", str(model)]
-    for inputs, code, message in (
-        ([], 2, "Name at least one recording"),
-        ([str(tmp_path / "empty")], 2, "holds no recording"),
-        ([str(tmp_path / "texts")], 2, "holds no recording"),
-        ([str(tmp_path / "nowhere.avi")], 1, "is missing"),
-        ([str(tmp_path / "texts" / "a.txt")], 1, "not a recording"),
-    ):
-        assert main(["predict", *inputs, *out]) == code, inputs
-        assert message in " ".join(capsys.readouterr().err.split())
-    assert main(["predict", "x.avi", "-o", str(tmp_path / "out"), "--model", str(tmp_path)]) == 2
-    assert main(["predict", "x.avi", *out, "--stride", "0"]) == 2
+def test_a_bad_verdict_is_said_with_every_result(phantom_folder: Path, model: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(model, tmp_path / "run"))
+    path = write_short(phantom_folder, tmp_path / "a.avi")
+    bad = Verdict("test", 6, 15.3, 11.0, 19.0, 50.2, 10.4, "all-clips")
+    write_verdict(run, bad)
+    found = predict_recording(path, load_bundle(run), CPU)
+    assert bad.sentence() in found.notes
+    assert bad.sentence() in found.warnings
+    assert found.model["verdict"] == bad.sentence()
+    good = replace(bad, error=4.0, low=3.0, high=5.0)
+    write_verdict(run, good)
+    found = predict_recording(path, load_bundle(run), CPU)
+    assert found.model["verdict"] == good.sentence()
+    assert good.sentence() not in [*found.notes, *found.warnings]

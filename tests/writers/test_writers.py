@@ -1,8 +1,12 @@
 """Writers: what they write can be read again and holds what the prediction says."""
 
 import csv
+import errno
 import json
 import math
+import resource
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +15,14 @@ import pytest
 
 from echocycle.errors import EchocycleError
 from echocycle.prediction import Prediction
+from echocycle.recordings.film import stream_mp4
 from echocycle.recordings.video import read_video
-from echocycle.writers import WRITERS
-from echocycle.writers.as_csv import as_row, write_csv
-from echocycle.writers.as_json import read_prediction, write_json
+from echocycle.writers import WRITERS, overlay
+from echocycle.writers.as_csv import Table, as_row, read_rows, write_csv
+from echocycle.writers.as_failures import Failure, check_failures, write_failures
+from echocycle.writers.as_json import json_path, read_prediction, source_of, write_json
 from echocycle.writers.as_masks import write_masks
-from echocycle.writers.overlay import FOOTER, HEADER, HEIGHT, OUTLINE, PICTURE, write_overlay
+from echocycle.writers.overlay import FOOTER, HEADER, HEIGHT, NOTICE, OUTLINE, PICTURE, notices, write_overlay
 
 
 @pytest.fixture
@@ -51,12 +57,19 @@ def prediction() -> Prediction:
 def test_all_writers_write_their_file(prediction: Prediction, tmp_path: Path) -> None:
     paths = {name: write(prediction, tmp_path / "out") for name, write in WRITERS.items()}
     assert {name: path.name for name, path in paths.items()} == {
-        "overlay": "clip 1.dcm.overlay.mp4",
         "masks": "clip 1.dcm.masks.npz",
         "json": "clip 1.dcm.json",
+        "overlay": "clip 1.dcm.overlay.mp4",
     }
-    assert list(WRITERS)[-1] == "json"  # which says that the others are there
+    assert list(WRITERS)[-1] == "overlay"  # what takes longest comes last
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths.values())
+
+
+def test_all_files_lie_where_the_result_is_to_lie(prediction: Prediction, tmp_path: Path) -> None:
+    named = replace(prediction, result="patient 1/clip 1.dcm")
+    paths = [write(named, tmp_path) for write in WRITERS.values()]
+    assert {path.parent for path in paths} == {tmp_path / "patient 1"}
+    assert sorted(path.name for path in (tmp_path / "patient 1").iterdir()) == sorted(path.name for path in paths)
 
 
 def test_json_round_trip(prediction: Prediction, tmp_path: Path) -> None:
@@ -81,9 +94,11 @@ def test_json_of_a_failed_measurement(tmp_path: Path) -> None:
 
 
 def test_what_was_written_is_read_again(prediction: Prediction, tmp_path: Path) -> None:
-    assert read_prediction(prediction.source, tmp_path) is None
-    write_json(prediction, tmp_path)
-    found = read_prediction(prediction.source, tmp_path)
+    path = json_path(prediction.stem, tmp_path)
+    assert read_prediction(path) is None
+    assert source_of(path) is None
+    assert write_json(prediction, tmp_path) == path
+    found = read_prediction(path)
     assert found is not None
     assert np.array_equal(found.affine, prediction.affine)  # type: ignore[arg-type]
     assert replace(found, affine=None) == replace(prediction, affine=None)
@@ -91,15 +106,37 @@ def test_what_was_written_is_read_again(prediction: Prediction, tmp_path: Path) 
     assert as_row(found) == as_row(prediction)
     unknown = replace(prediction, ef=None, fps=math.nan, spacing_mm=(math.nan, 1.5), affine=None)
     write_json(unknown, tmp_path)
-    found = read_prediction(unknown.source, tmp_path)
+    found = read_prediction(path)
     assert found is not None
     assert as_row(found) == as_row(unknown)
     assert math.isnan(found.fps)
-    with pytest.raises(EchocycleError, match="holds the result of /archive/clip 1"):
-        read_prediction("/elsewhere/clip 1.dcm", tmp_path)
-    path = tmp_path / "clip 1.dcm.json"
+    assert source_of(path) == prediction.source
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 0}))
-    assert read_prediction(unknown.source, tmp_path) is None
+    assert read_prediction(path) is None
+
+
+def test_a_result_with_an_odd_value_is_none_and_another_file_is_refused(prediction: Prediction, tmp_path: Path) -> None:
+    """What a damaged file may hold in a value's place: never a KeyError, a TypeError or a wrong number."""
+    path = write_json(prediction, tmp_path)
+    sound = json.loads(path.read_text())
+    for key in sound.keys() - {"source", "disclaimer", "protocol", "n_frames", "not_measured", "size_bytes", "sha256"}:
+        for value in ("word", 3.5, {"a": 1}, [["x"]]):
+            if (key, type(value)) in (("ef", float), ("ef_by_discs", float), ("fps", float), ("result", str)):
+                continue
+            if key in ("mask_area_px", "ed_frames", "es_frames", "notes", "warnings") and isinstance(value, list):
+                continue
+            if key == "model" and isinstance(value, dict):
+                continue
+            path.write_text(json.dumps({**sound, key: value}))
+            assert read_prediction(path) is None, (key, value)
+        path.write_text(json.dumps({name: value for name, value in sound.items() if name != key}))
+        found = read_prediction(path)
+        assert found is None or getattr(found, key) in ([], {}, None, ""), key
+    for content in ("[]", "3", '{"source": 3}', '{"ef": 50}'):
+        path.write_text(content)
+        for read in (read_prediction, source_of):
+            with pytest.raises(EchocycleError, match="is not a result of `predict`"):
+                read(path)
 
 
 def test_json_of_another_recording_is_not_overwritten(prediction: Prediction, tmp_path: Path) -> None:
@@ -123,6 +160,70 @@ def test_csv_collects_and_replaces_rows(prediction: Prediction, tmp_path: Path) 
     assert rows[0]["spacing_row_mm"] == "1.5"
     assert rows[0]["notes"] == "frame rate is low"
     assert all(any(row[column] for row in rows) for column in rows[0])  # no column that is always empty
+
+
+def test_a_row_is_in_the_table_as_soon_as_it_is_put(prediction: Prediction, tmp_path: Path) -> None:
+    table = Table(tmp_path)
+    assert not table.path.exists()
+    for number in range(3):
+        table.put(replace(prediction, source=f"{number}.avi"))
+        assert [row["source"] for row in read_rows(tmp_path)] == [f"{each}.avi" for each in range(number + 1)]
+    before = table.path.read_bytes()
+    table.put(replace(prediction, source="1.avi"))  # that very row
+    assert table.path.read_bytes() == before
+    table.put(replace(prediction, source="1.avi", ef=40.0))
+    assert [row["ef"] for row in read_rows(tmp_path)] == ["57.6", "57.6", "57.6", "40"]
+    table.close()
+    assert [(row["source"], row["ef"]) for row in read_rows(tmp_path)] == [
+        ("0.avi", "57.6"), ("1.avi", "40"), ("2.avi", "57.6"),
+    ]  # fmt: skip
+    again = Table(tmp_path)
+    again.put(replace(prediction, source="1.avi", ef=40.0))
+    assert len(read_rows(tmp_path)) == 3
+
+
+def test_wherever_a_kill_cuts_the_table_one_row_is_lost_at_most(prediction: Prediction, tmp_path: Path) -> None:
+    odd = replace(prediction, source='b, "Ä"\n.avi', notes=['a "note"', "of, two parts"])
+    each = [replace(prediction, source="a.avi"), odd, replace(odd, source="c.avi")]
+    path = write_csv(each, tmp_path)
+    whole = path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
+    assert len(ends) == 4  # the heading and three rows: a line end in a name is escaped
+    for cut in range(ends[0], len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        table = Table(tmp_path)
+        kept = sum(end <= cut for end in ends) - 1
+        assert len(read_rows(tmp_path)) == kept, cut
+        assert path.read_bytes() == whole[: ends[kept]], cut
+        for prediction in each:
+            table.put(prediction)
+        table.close()
+        assert path.read_bytes() == whole, cut
+
+
+def test_a_table_that_is_damaged_inside_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:
+    path = write_csv([replace(prediction, source=f"{number}.avi") for number in range(3)], tmp_path)
+    lines = path.read_bytes().split(b"\n")
+    for spoilt in (b"1.avi,50", b"\xff\xfe", lines[2] + b",more"):
+        content = b"\n".join([*lines[:2], spoilt, *lines[3:]])
+        path.write_bytes(content)
+        with pytest.raises(EchocycleError, match="another kind of table, or damaged"):
+            Table(tmp_path)
+        assert path.read_bytes() == content
+
+
+def test_failures_are_a_table(tmp_path: Path) -> None:
+    failures = [Failure("/in/a.avi", "unreadable", 'a, "b"'), Failure("/in/Z\udcfc.avi", "unexpected", "line\nline")]
+    path = write_failures(failures, tmp_path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"source": "/in/a.avi", "kind": "unreadable", "message": 'a, "b"'},
+        {"source": r"/in/Z\udcfc.avi", "kind": "unexpected", "message": r"line\nline"},
+    ]
+    check_failures(tmp_path)
+    write_failures([], tmp_path)
+    assert path.read_text() == "source,kind,message\n"
 
 
 def test_csv_of_another_kind_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:
@@ -169,3 +270,85 @@ def test_overlay_without_masks_rate_or_result(prediction: Prediction, tmp_path: 
     assert len(read_video(write_overlay(empty, tmp_path)).frames) == 24
     with pytest.raises(EchocycleError, match="no frames"):
         write_overlay(replace(prediction, frames=None), tmp_path)
+
+
+def test_the_picture_says_what_must_not_be_overlooked(prediction: Prediction, tmp_path: Path) -> None:
+    """Why there is no EF, and what the model is worth, as lines between the number and the picture."""
+    plain = read_video(write_overlay(prediction, tmp_path), color=True).frames[0].astype(int)
+    warned = replace(
+        prediction,
+        ef=None,
+        not_measured="The left ventricle was found in 7 of 73 frames only.",
+        warnings=[
+            "The model has seen synthetic clips only: no clinical meaning.",
+            "On 6 test videos this model errs by 15.3 points; always answering 50.2 % errs by 10.4. Do not use it.",
+        ],
+    )
+    lines = notices(warned)
+    assert " ".join(lines) == " ".join([warned.not_measured or "", *warned.warnings])
+    assert len(lines) == 4
+    frame = read_video(write_overlay(warned, tmp_path), color=True).frames[0].astype(int)
+    added = len(frame) - HEIGHT
+    assert added >= len(lines) * NOTICE
+    assert added < (len(lines) + 1) * NOTICE
+    # below the lines all is as it was, with the room that they take above it
+    assert np.abs(frame[HEADER + added :] - plain[HEADER:]).mean() < 4
+    assert np.abs(frame[HEADER:-added] - plain[HEADER:]).mean() > 20
+    for number in range(len(lines)):
+        row = HEADER + number * NOTICE
+        bright = (frame[row : row + NOTICE].max(-1) > 150).any(axis=0)
+        assert bright[:PICTURE].sum() > 50, lines[number]
+        assert not bright[-12:].any()  # nothing is cut off
+    number = (frame[:HEADER, :220].max(-1) > 200).sum()
+    assert number > 1.3 * (plain[:HEADER, :220].max(-1) > 200).sum()  # "EF not measured" is longer than "EF 58 %"
+    assert notices(prediction) == []
+
+
+def test_frames_go_to_the_encoder_one_by_one(
+    prediction: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a recording is, no two drawn frames are held."""
+    alive: set[int] = set()
+    most = 0
+
+    def watched(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal most
+        for frame in frames:
+            alive.add(id(frame))
+            weakref.finalize(frame, alive.discard, id(frame))
+            most = max(most, len(alive))
+            yield frame
+            del frame
+
+    original = overlay.stream_mp4
+    monkeypatch.setattr(
+        overlay, "stream_mp4", lambda path, frames, size, fps: original(path, watched(frames), size, fps)
+    )
+    write_overlay(prediction, tmp_path)
+    assert 1 <= most <= 3
+
+
+def test_the_same_overlay_has_the_same_bytes(prediction: Prediction, tmp_path: Path) -> None:
+    paths = [write_overlay(prediction, tmp_path / name) for name in "ab"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_what_the_system_refuses_is_told_as_it_is(tmp_path: Path) -> None:
+    """PyAV tells only that a callback failed."""
+
+    def frames() -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            yield rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            stream_mp4(tmp_path / "a.mp4", frames(), (64, 64), 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
+    stream_mp4(tmp_path / "a.mp4", frames(), (64, 64), 30)
+    assert read_video(tmp_path / "a.mp4").frames.shape == (40, 64, 64)

@@ -1,0 +1,92 @@
+"""What a bundle's settings.json says, checked before anything heavy is loaded: PyTorch is not imported here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echocycle.errors import EchocycleError
+from echocycle.files import read_json, sha256
+
+FORMAT = 1
+PARTS = ("segmenter", "regressor")
+REMEDY = "Copy the bundle again, or train the model again"
+
+
+@dataclass(frozen=True)
+class PartDescription:
+    """One part of a bundle as settings.json tells it."""
+
+    file: Path
+    """Its weights."""
+    sha256: str
+    spec: dict[str, Any]
+    """The network and its input; `bundle.py` checks each value."""
+
+
+@dataclass(frozen=True)
+class BundleDescription:
+    """The content of settings.json."""
+
+    path: Path
+    parts: dict[str, PartDescription]
+    provenance: dict[str, Any]
+    reference: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Short hash of all weights."""
+        return "-".join(part.sha256[:12] for part in self.parts.values())
+
+
+def bundle_folder(path: Path) -> Path:
+    """The bundle's folder, given it or the run that holds it as `model/`."""
+    path = Path(path)
+    return path / "model" if (path / "model" / "settings.json").exists() else path
+
+
+def read_description(path: Path) -> BundleDescription:
+    """Read settings.json of a bundle, given its folder or the run that holds it.
+
+    Raises `EchocycleError` when it is missing, of another format, or lacks something.
+    """
+    folder = bundle_folder(path)
+    file = folder / "settings.json"
+    if not file.exists():
+        raise EchocycleError(
+            f"{path} holds no trained model (no settings.json in it or in its folder `model`). "
+            "Name a finished run, or its `model` folder."
+        )
+    content = read_json(file)
+    _require(isinstance(content, dict), file, "is not the description of a model")
+    if content.get("format") != FORMAT or isinstance(content["format"], bool):
+        raise EchocycleError(f"{folder} is a bundle of format {content.get('format')}; this version reads {FORMAT}.")
+    for key in ("parts", "provenance", "reference"):
+        _require(isinstance(content.get(key), dict), file, f"has no readable entry `{key}`")
+    parts = {}
+    _require(len(content["parts"]) > 0, file, "names no network in `parts`")
+    for name in content["parts"]:
+        _require(name in PARTS, file, f"names a part {name!r}; this version knows {' and '.join(PARTS)}")
+    for name in PARTS:
+        if name in content["parts"]:
+            each = content["parts"][name]
+            _require(isinstance(each, dict), file, f"has no readable entry `parts.{name}`")
+            for key, kind in (("sha256", str), ("spec", dict)):
+                _require(isinstance(each.get(key), kind), file, f"has no readable entry `parts.{name}.{key}`")
+            parts[name] = PartDescription(folder / f"{name}.safetensors", each["sha256"], each["spec"])
+    return BundleDescription(folder, parts, content["provenance"], content["reference"])
+
+
+def check_weights(part: PartDescription) -> None:
+    """Refuse weights that are missing, or are not the file that settings.json names."""
+    if not part.file.exists():
+        raise EchocycleError(f"{part.file} is missing; the bundle {part.file.parent} is incomplete. {REMEDY}.")
+    if sha256(part.file) != part.sha256:
+        raise EchocycleError(
+            f"{part.file} is not the file that settings.json names (SHA-256 differs): it was changed or damaged. "
+            "Copy the bundle again."
+        )
+
+
+def _require(condition: bool, file: Path, what: str) -> None:
+    if not condition:
+        raise EchocycleError(f"{file} {what}. {REMEDY}.")

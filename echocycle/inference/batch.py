@@ -1,0 +1,284 @@
+"""Stage `predict`: any number of recordings, one after the other, each written as soon as it is done.
+
+What ends the call is the caller's or the system's: no input, no model, no space. What is one recording's trouble is a
+line, and the next goes on. PyTorch is imported when the first recording has been read, so that a wrong path is told at
+once and a call that has nothing to do ends soon.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+from echocycle.bundle_description import read_description
+from echocycle.console import console, track
+from echocycle.errors import EchocycleError, Finding, SystemRefusedError, is_refusal, refusal, writing_into
+from echocycle.files import printable, sha256
+from echocycle.inference.inputs import Input, find_inputs
+from echocycle.prediction import Prediction, model_identity, protocol_of
+from echocycle.recordings.recording import read_recording
+from echocycle.recordings.sector import CutRecording, cut_sector
+from echocycle.verdict import Verdict, read_verdict
+from echocycle.writers import WRITERS
+from echocycle.writers.as_csv import Table
+from echocycle.writers.as_failures import Failure, check_failures, write_failures
+from echocycle.writers.as_json import json_path, read_prediction, source_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from echocycle.bundle import Bundle
+
+LOG = "predict.log"
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Results(Sequence[Prediction]):
+    """The predictions of a call in order, without frames and masks, each read from its JSON when it is asked for."""
+
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        found = read_prediction(self.paths[index])
+        if found is None:
+            raise EchocycleError(f"{self.paths[index]} is gone, or was changed.")
+        return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call came to."""
+
+    results: Results
+    """Recordings that were read, those without an EF among them."""
+    failures: list[Failure]
+    recordings: int
+
+
+def predict_all(inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4) -> Results:
+    """`predict_batch`, with an error where a recording has no EF.
+
+    Raises:
+        EchocycleError: as `predict_batch`.
+        Finding: at least one recording has no EF; what could be done is written.
+    """
+    outcome = predict_batch(inputs, out, model, device=device, stride=stride)
+    if outcome.failures:
+        unmeasured = sum(failure.kind == "not measured" for failure in outcome.failures)
+        unread = len(outcome.failures) - unmeasured
+        parts = [f"{unread} could not be read"] * (unread > 0) + [f"{unmeasured} not measured"] * (unmeasured > 0)
+        raise Finding(
+            f"{len(outcome.failures)} of {outcome.recordings} recordings have no EF ({', '.join(parts)}); see above "
+            f"and {Path(out) / 'failures.csv'}."
+        )
+    return outcome.results
+
+
+def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4) -> Outcome:
+    """Predict recordings and write each as soon as it is done.
+
+    One whose result lies in `out` already, made by this model with these settings of a file of the same size and
+    SHA-256, is not predicted again. `failures.csv` lists what has no EF, `predict.log` the tracebacks of faults.
+
+    Raises:
+        EchocycleError: no input, the model cannot be read, or `out` holds something else.
+        SystemRefusedError: results cannot be written there.
+    """
+    if stride < 1:
+        raise EchocycleError(f"stride is {stride}; it must be above 0.")
+    recordings, failures = find_inputs(inputs, out)
+    if out.exists() and not out.is_dir():
+        raise EchocycleError(f"{out} is a file; name a folder for the results.")
+    chosen = _Model(model, device, stride)
+    with writing_into(out):
+        check_failures(out)
+        table = Table(out)  # refuses a table of another kind before the hours of inference
+        out.mkdir(parents=True, exist_ok=True)
+    count = len(recordings) + len(failures)
+    for failure in failures:
+        _say(failure.message, style="red")
+    batch = _Batch(out, chosen, table, failures)
+    try:
+        with track("Predicting") as progress:
+            for number, each in enumerate(recordings, 1):
+                batch.predict(each)
+                progress(number, len(recordings))
+        with writing_into(out):
+            table.close()
+    finally:
+        with suppress(OSError):  # what ended the call is told, not what it brought along
+            write_failures(failures, out)
+    if chosen.has_ef_network and batch.results:
+        line, style = chosen.verdict_line()
+        _say(line, style=style)
+    return Outcome(batch.results, failures, count)
+
+
+class _Model:
+    """The model by its description; its networks are loaded when they are needed."""
+
+    def __init__(self, path: Path, device: Device, stride: int):
+        self.description = read_description(path)
+        self.verdict: Verdict | None = read_verdict(self.description.path)
+        self.identity = model_identity(self.description, self.verdict)
+        self.stride = stride
+        self._device = device
+        self._loaded: tuple[Bundle, torch.device] | None = None
+
+    @property
+    def has_ef_network(self) -> bool:
+        return "regressor" in self.description.parts
+
+    def load(self) -> tuple[Bundle, torch.device]:
+        """Bundle and device."""
+        if self._loaded is None:
+            from echocycle.bundle import load_bundle
+            from echocycle.device import choose_device
+            from echocycle.inference.recordings import check_parts
+
+            where = choose_device(self._device)
+            bundle = load_bundle(self.description.path, where)
+            check_parts(bundle)
+            self._loaded = bundle, where
+        return self._loaded
+
+    def verdict_line(self) -> tuple[str, str]:
+        """What is known of the model's worth, and the style to say it in."""
+        if self.verdict is None:
+            told = "This model has no verdict on held-out videos, so nobody knows what its EF is worth: evaluate it."
+            return f"{told} (`echocycle evaluate RUN`)", "yellow"
+        return self.verdict.sentence(), "bold red" if self.verdict.bad else ""
+
+
+@dataclass
+class _Read:
+    """A recording that was read and has no result yet."""
+
+    cut: CutRecording
+    place: str
+    size: int
+    digest: str
+
+
+class _Batch:
+    """One call's results."""
+
+    def __init__(self, out: Path, model: _Model, table: Table, failures: list[Failure]):
+        self.out, self.model, self.table, self.failures = out, model, table, failures
+        self.results = Results()
+
+    def predict(self, each: Input) -> None:
+        """Predict one recording and write its files, or take what was written before; its own trouble is noted."""
+        read: _Read | None = None
+        with self._noting(each):
+            read = self._read(each)
+        if read is None:
+            return
+        bundle, device = self.model.load()  # what is wrong with the model is not the recording's trouble
+        with self._noting(each):
+            from echocycle.inference.recordings import predict_cut
+
+            made = predict_cut(read.cut, each.source, bundle, self.model.verdict, device, self.model.stride)
+            made = replace(made, result=read.place, size_bytes=read.size, sha256=read.digest)
+            del read
+            with self._writing():
+                for name, write in WRITERS.items():
+                    if name != "masks" or made.masks is not None:
+                        write(made, self.out)
+            self._take(each, made)
+
+    def _read(self, each: Input) -> _Read | None:
+        """The recording, cut; None if its result lies there already and was taken."""
+        if not each.path.is_file():
+            read_recording(each.path)  # says what is wrong
+        place = _place_of(each, self.out)
+        path = json_path(place, self.out)
+        size, digest = each.path.stat().st_size, sha256(each.path)
+        found = read_prediction(path)
+        if found is not None and self._holds(found, place, size, digest):
+            self._take(each, found, f" (predicted before; delete {path} to do it again)")
+            return None
+        return _Read(cut_sector(read_recording(each.path)), place, size, digest)
+
+    def _holds(self, found: Prediction, place: str, size: int, digest: str) -> bool:
+        """Whether an earlier result is whole, and what this model and stride would give of the file as it is now."""
+        same = found.model == self.model.identity and found.protocol == protocol_of(self.model.stride)
+        wanted = ["overlay.mp4"] + ["masks.npz"] * bool(found.mask_area_px)
+        return (
+            same
+            and (found.size_bytes, found.sha256, found.result) == (size, digest, place)
+            and all((self.out / f"{place}.{suffix}").exists() for suffix in wanted)
+        )
+
+    def _take(self, each: Input, found: Prediction, before: str = "") -> None:
+        """Add a result to the table and say it."""
+        with self._writing():
+            self.table.put(found)
+        self.results.paths.append(json_path(found.stem, self.out))
+        if found.ef is None:
+            told = f"EF not measured: {found.not_measured}"
+            self.failures.append(Failure(each.source, "not measured", found.not_measured or ""))
+        else:
+            told = f"EF {found.ef:.1f} %"
+        _say(f"{each.name}: {told}{before}", *(f"  {note}" for note in found.notes if note != told))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with writing_into(self.out):
+            if not self.out.is_dir():  # a writer would make it anew, without what was in it
+                raise SystemRefusedError(
+                    f"{self.out} was removed while results were written into it. Start the same command again; it "
+                    "predicts all recordings anew."
+                )
+            yield
+
+    @contextmanager
+    def _noting(self, each: Input) -> Iterator[None]:
+        """One recording's trouble, whatever its class, is a line and a failure; what stops all others too goes up."""
+        try:
+            yield
+        except SystemRefusedError:
+            raise
+        except EchocycleError as error:
+            self._fail(Failure(each.source, "unreadable", str(error)))
+        except Exception as error:
+            if is_refusal(error):
+                self._fail(Failure(each.source, "refused", str(refusal(error, each.path))))
+                return
+            with self._writing(), (self.out / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
+                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {each.source}\n{traceback.format_exc()}\n")
+            told = f"{each.source}: {type(error).__name__}: {error} (the traceback is in {self.out / LOG})"
+            self._fail(Failure(each.source, "unexpected", told))
+
+    def _fail(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        _say(failure.message, style="red")
+
+
+def _place_of(each: Input, out: Path) -> str:
+    """Where the recording's results lie: where they lay before (flat, in results of earlier versions), else where no
+    other recording's do."""
+    for place in (each.name, Path(each.source).name, each.other_name):
+        if source_of(json_path(place, out)) == each.source:
+            return place
+    return each.name if source_of(json_path(each.name, out)) is None else each.other_name
+
+
+def _say(*lines: str, style: str | None = None) -> None:
+    for line in lines:
+        console.print(printable(line), style=style, soft_wrap=True, highlight=False)

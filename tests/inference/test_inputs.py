@@ -1,0 +1,142 @@
+"""What counts as a recording, and what its results are called."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from echocycle.errors import EchocycleError
+from echocycle.inference import inputs as predict_inputs
+from echocycle.inference.inputs import LONGEST_NAME, find_inputs
+
+AVI = b"RIFF....AVI LIST"
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(AVI)
+
+
+def names(inputs: list[Path], out: Path) -> list[str]:
+    found, failures = find_inputs(inputs, out)
+    assert failures == []
+    return [each.name for each in found]
+
+
+def test_results_mirror_the_folders(tmp_path: Path) -> None:
+    make(tmp_path / "in", "clip.avi", "b/clip.avi", "a/deep/clip.avi", "a/no suffix")
+    (tmp_path / "in" / "a" / "notes.txt").write_text("text")
+    found, _ = find_inputs([tmp_path / "in"], tmp_path / "out")
+    assert [each.name for each in found] == ["a/deep/clip.avi", "a/no suffix", "b/clip.avi", "clip.avi"]
+    assert [each.path for each in found] == [tmp_path / "in" / each.name for each in found]
+    assert names([tmp_path / "in" / "b" / "clip.avi"], tmp_path / "out") == ["clip.avi"]
+
+
+def test_names_that_would_be_the_same_get_the_folders_above(tmp_path: Path) -> None:
+    make(tmp_path, "p/1/clip.avi", "p/2/clip.avi", "q/2/clip.avi", "q/2/other.avi")
+    inputs = [tmp_path / "p" / "1", tmp_path / "p" / "2", tmp_path / "q" / "2"]
+    assert names(inputs, tmp_path / "out") == ["1/clip.avi", "p/2/clip.avi", "q/2/clip.avi", "other.avi"]
+    files = [tmp_path / "p" / "1" / "clip.avi", tmp_path / "p" / "2" / "clip.avi"]
+    assert names(files, tmp_path / "out") == ["1/clip.avi", "2/clip.avi"]
+    assert names([files[0], files[0], tmp_path / "p" / "1"], tmp_path / "out") == ["clip.avi"]  # once, of one file
+    make(tmp_path / "case", "A/x.avi", "a/X.AVI")
+    assert len({name.casefold() for name in names([tmp_path / "case"], tmp_path / "out")}) == 2
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    make(tmp_path / "in", "a.avi", ".b.avi", ".trash/c.avi", "deeper/.hidden/d/e.avi")
+    assert names([tmp_path / "in"], tmp_path / "out") == ["a.avi"]
+    make(tmp_path, ".archive/in/a.avi")  # what is hidden above the folder that was named is the user's business
+    assert names([tmp_path / ".archive" / "in"], tmp_path / "out") == ["a.avi"]
+
+
+def test_what_lies_in_the_output_folder_is_no_input(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    make(folder, "a.avi", "results/a.avi.overlay.mp4", "results/left.avi", "old/a.avi.overlay.mp4", "mine.overlay.mp4")
+    (folder / "old" / "a.avi.json").write_text("{}")
+    assert names([folder], folder / "results") == ["a.avi", "mine.overlay.mp4"]
+    (folder / "link").symlink_to(folder / "results")
+    assert names([folder], folder / "results") == ["a.avi", "mine.overlay.mp4"]
+    assert names([folder], tmp_path / "in" / "old" / ".." / "results") == ["a.avi", "mine.overlay.mp4"]
+    # results beside the recordings: the folder is both
+    (folder / "a.avi.json").write_text("{}")
+    make(folder, "a.avi.overlay.mp4")
+    assert names([folder / "a.avi"], folder) == ["a.avi"]
+    assert names([folder], folder) == ["a.avi", "mine.overlay.mp4", "results/a.avi.overlay.mp4", "results/left.avi"]
+    found, [failure] = find_inputs([folder / "a.avi.overlay.mp4"], folder)
+    assert found == []
+    assert "name the recording itself" in failure.message
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    make(tmp_path / "in", "real.avi", "z/inside.avi")
+    make(tmp_path / "elsewhere", "linked.avi")
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "a link").symlink_to(tmp_path / "in" / "z")  # the real folder gives the name
+    (tmp_path / "in" / "z" / "up").symlink_to(tmp_path / "in")  # a loop
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "self")
+    assert names([tmp_path / "in"], tmp_path / "out") == ["again/linked.avi", "real.avi", "z/inside.avi"]
+    both = [tmp_path / "in", tmp_path / "elsewhere"]
+    assert names(both, tmp_path / "out") == ["again/linked.avi", "real.avi", "z/inside.avi"]
+
+
+def test_a_link_whose_file_was_not_fetched_is_not_passed_over(tmp_path: Path) -> None:
+    make(tmp_path / "in", "a.avi")
+    (tmp_path / "in" / "b.avi").symlink_to(tmp_path / "annex" / "object")
+    (tmp_path / "in" / "README").symlink_to(tmp_path / "annex" / "text")
+    assert names([tmp_path / "in"], tmp_path / "out") == ["a.avi", "b.avi"]
+
+
+def test_what_cannot_be_opened_or_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "in", "a.avi", "locked", "closed/b.avi")
+
+    def refusing(path: Path) -> bool:
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.suffix == ".avi"
+
+    original = os.scandir
+
+    def refusing_to_list(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(predict_inputs, "may_be_recording", refusing)
+    monkeypatch.setattr(os, "scandir", refusing_to_list)
+    found, [failure] = find_inputs([tmp_path / "in"], tmp_path / "out")
+    assert [each.name for each in found] == ["a.avi", "locked"]
+    assert failure.kind == "refused"
+    assert "closed cannot be listed (Permission denied)" in failure.message
+
+
+def test_nothing_to_predict(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    make(tmp_path / "in", "a.avi")
+    with pytest.raises(EchocycleError, match="Name at least one recording"):
+        find_inputs([], tmp_path / "out")
+    with pytest.raises(EchocycleError, match="holds no recording"):
+        find_inputs([tmp_path / "empty"], tmp_path / "out")
+    found, [failure] = find_inputs([tmp_path / "empty", tmp_path / "in"], tmp_path / "out")
+    assert [each.name for each in found] == ["a.avi"]  # one empty folder among others stops nothing
+    assert "empty holds no recording" in failure.message
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="their file systems take Unicode names only")
+def test_names_are_short_and_readable(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/in"
+    os.mkdir(folder)
+    for name in (b"Z\xfcrich.avi", b"x" * 250, b"x" * 249 + b"y", b"line\nend.avi"):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write(AVI)
+    found, _ = find_inputs([tmp_path / "in"], tmp_path / "out")
+    made = [each.name for each in found]
+    assert sorted(made)[0] == r"Z\udcfcrich.avi"
+    assert r"line\nend.avi" in made
+    assert len(set(made)) == 4
+    assert all(len(name.encode()) <= LONGEST_NAME for name in made)
+    assert all(each.source.isprintable() for each in found)
