@@ -6,9 +6,9 @@ from pathlib import Path
 
 from echocycle.datasets.camus import is_camus
 from echocycle.datasets.camus_source import camus_source
-from echocycle.datasets.echonet_source import echonet_source
 from echocycle.datasets.source import Source
-from echocycle.datasets.videos import is_videos, videos_source
+from echocycle.datasets.sources import echonet_source, videos_source
+from echocycle.datasets.videos import is_videos
 from echocycle.settings.stages import PrepareSettings
 
 

@@ -53,10 +53,14 @@ def fill_splits(
         "note",
         "splits-assigned",
         f"{len(without)} videos name no split; drawn with seed {settings.split_seed} {how}: "
-        + ", ".join(f"{count[split]} {split} ({patients[split]} patients{_labels(filled, split)})" for split in SPLITS)
+        + ", ".join(f"{count[split]} {split} ({_people(patients[split])}{_labels(filled, split)})" for split in SPLITS)
         + ".",
     )
     return filled
+
+
+def _people(number: int) -> str:
+    return f"{number} patient{'' if number == 1 else 's'}"
 
 
 def _labels(records: Sequence[Record], split: Split) -> str:

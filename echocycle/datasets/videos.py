@@ -16,20 +16,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from echocycle.datasets.decode import reader_settings
 from echocycle.datasets.duplicates import find_identical_files
 from echocycle.datasets.echonet import check_labels, check_patients, is_echonet, where_echonet_is
-from echocycle.datasets.echonet_source import source_of
 from echocycle.datasets.echonet_tracings import check_tracings, read_chords
 from echocycle.datasets.findings import FindingList, short
 from echocycle.datasets.folders import distinct_names, walk_recordings
 from echocycle.datasets.listing import check_rows, parse_listing
 from echocycle.datasets.lookup import Lookup, nfc, without_suffix
 from echocycle.datasets.records import FILE_LIST, TRACINGS, EchonetFolder, EchonetSettings, Record, Tracing
-from echocycle.datasets.source import Source
 from echocycle.datasets.splits import fill_splits
 from echocycle.errors import EchocycleError
-from echocycle.settings.stages import PrepareSettings
 
 LISTS = ("videos.csv", "videos.tsv", FILE_LIST)
 """What the list may be called, in any capitals."""
@@ -42,11 +38,6 @@ def is_videos(root: Path) -> bool:
     if not root.is_dir() or is_echonet(root) or (find_list(root) is None and where_echonet_is(root)):
         return False
     return next(walk_recordings(root), None) is not None
-
-
-def videos_source(root: Path, settings: PrepareSettings) -> Source:
-    """A folder of recordings as a source."""
-    return source_of(read_videos(root, reader_settings(settings)))
 
 
 def read_videos(root: Path, settings: EchonetSettings) -> EchonetFolder:

@@ -7,11 +7,17 @@ decoded, with the reason. Where header and picture may contradict each other (co
 import re
 from typing import TYPE_CHECKING
 
+from echocycle.errors import EchocycleError
 from echocycle.recordings.header import text
 from echocycle.recordings.regions import COLOUR_FLOW, M_MODE, SPECTRAL, pictures, regions
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+class DeclinedError(EchocycleError):
+    """The file is sound, but it is no grey two-dimensional ultrasound cine; the message says what it is."""
+
 
 ULTRASOUND = ("US", "EC", "")
 """Modalities of ultrasound; EC is an old code for echocardiography, and some exports leave the element out."""

@@ -24,7 +24,7 @@ import numpy as np
 from echocycle.errors import EchocycleError
 from echocycle.recordings.budget import FrameStack, check_budget
 from echocycle.recordings.colour import FlowWatch, looks_like_rgb, looks_like_ybr
-from echocycle.recordings.decline import NEEDED, notes_on_kind, refusal, says_colour
+from echocycle.recordings.decline import NEEDED, DeclinedError, notes_on_kind, refusal, says_colour
 from echocycle.recordings.dicom_file import DamagedDicomError, DicomFile, open_dicom, starts_like_dicom
 from echocycle.recordings.grey import eight_bits
 from echocycle.recordings.header import numbers, value, whole
@@ -88,7 +88,7 @@ def read_dicom(
             dataset = file.dataset
             reason = refusal(dataset)
             if reason:
-                raise EchocycleError(f"{path} {reason}")
+                raise DeclinedError(f"{path} {reason}")
             recording = _read_frames(file, path, color=color, damaged=damaged)
         except DamagedDicomError as error:
             raise DamagedVideoError(f"{path}: {error}. Copy it again from its origin.") from None
@@ -160,7 +160,7 @@ def _read_frames(file: DicomFile, path: Path, *, color: bool, damaged: Literal["
 
     dataset = file.dataset
     if file.start is None:
-        raise EchocycleError(
+        raise DeclinedError(
             f"{path} holds no pixel data: it may be a report or a directory file, or it may be cut off. "
             "Give the DICOM file of a cine."
         )
@@ -173,7 +173,7 @@ def _read_frames(file: DicomFile, path: Path, *, color: bool, damaged: Literal["
     count_notes = _count_notes(listed, held)
     wanted = held if listed is None or listed < 1 else max(listed, held)
     if wanted < 2:
-        raise EchocycleError(f"{path} is a still image (1 frame); a cine of at least one heartbeat is needed.")
+        raise DeclinedError(f"{path} is a still image (1 frame); a cine of at least one heartbeat is needed.")
     # pixels of more than eight bits are kept as they are until all are there, since their range decides
     channels = 3 if color else 1
     check_budget(path, layout.rows, layout.columns, held, channels * (1 if layout.allocated == 8 else 3))
@@ -220,7 +220,7 @@ def _read_video_inside(
 
 def _check_flow(dataset: "Dataset", watch: FlowWatch, path: Path) -> None:
     if watch.flows() or (says_colour(dataset) and max(watch.shares()) > LITTLE_COLOUR):
-        raise EchocycleError(f"{path} is a colour Doppler recording. {NEEDED}.")
+        raise DeclinedError(f"{path} is a colour Doppler recording. {NEEDED}.")
 
 
 def _decode_frames(

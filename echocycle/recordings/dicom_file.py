@@ -51,19 +51,36 @@ class DicomFile:
 def starts_like_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM does: with its preamble, or, as old files do, with the first elements at once."""
     with Path(path).open("rb") as file:
-        start = file.read(132)
-    if start[128:] == b"DICM" or start[:4] == b"DICM":
+        start = file.read(1024)
+    if start[128:132] == b"DICM" or start[:4] == b"DICM":
         return True
-    if len(start) < 12:
-        return False
-    group, element = struct.unpack("<HH", start[:4])
-    if (group, element) == (0x0800, 0) or (group == 0x0800 and element & 0xFF == 0):
-        return start[4:6].isalpha() and start[4:6].isupper()  # big endian with its value representation
-    if group not in (2, 8) or element > 0x0080:
-        return False
-    explicit = start[4:6] in (b"UL", b"CS", b"UI", b"OB", b"SH", b"DA", b"LO", b"TM", b"SQ", b"ST")
-    implicit_length = int.from_bytes(start[4:8], "little")
-    return explicit or (implicit_length <= 64 and implicit_length % 2 == 0)
+    return any(_two_elements(start, order, explicit) for order in "<>" for explicit in (True, False))
+
+
+def _two_elements(start: bytes, order: str, explicit: bool) -> bool:
+    """Whether two elements of the groups 0002 or 0008 stand at the beginning, in order."""
+    at, before = 0, (0, -1)
+    for _ in range(2):
+        if at + 12 > len(start):
+            return False
+        group, element = struct.unpack(f"{order}HH", start[at : at + 4])
+        if group not in (2, 8) or not before < (group, element):
+            return False
+        if not explicit:
+            length = struct.unpack(f"{order}L", start[at + 4 : at + 8])[0]
+            at += 8 + length
+        elif start[at + 4 : at + 6] in (b"OB", b"SQ", b"UN", b"UT", b"OW"):
+            length = struct.unpack(f"{order}L", start[at + 8 : at + 12])[0]
+            at += 12 + length
+        elif start[at + 4 : at + 6].isalpha() and start[at + 4 : at + 6].isupper():
+            length = struct.unpack(f"{order}H", start[at + 6 : at + 8])[0]
+            at += 8 + length
+        else:
+            return False
+        if length % 2 or length > 512:
+            return False
+        before = (group, element)
+    return True
 
 
 def open_dicom(path: Path, later: int | None = LATER) -> DicomFile:

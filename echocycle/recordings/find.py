@@ -29,6 +29,8 @@ MOST_MEMBERS = 100_000
 LARGEST_DIRECTORY = 256 << 20
 """Bytes of a DICOMDIR; one of a hundred thousand pictures has fewer."""
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+DOCUMENT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{family}." for family in ("88", "11", "9", "104"))
+"""Structured reports, presentation states, waveforms, encapsulated documents."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class _Walk:
             elif path.is_file() and self._is_new(path):
                 if _is_zip(path):
                     yield from members(path)
+                elif is_document(path):
+                    pass
                 elif is_directory_file(path):
                     # the files it lists are met on the walk; what it lists and is not there would pass unnoticed
                     yield from (found for found in listed_files(path) if found.problem)
@@ -131,9 +135,13 @@ class _Walk:
 
     def directory_file(self, path: Path) -> Iterator[Found]:
         """The images that a DICOMDIR lists."""
+        lists_any = False
         for found in listed_files(path):
+            lists_any = True
             if found.path is None or self._is_new(found.path):
                 yield found
+        if not lists_any:
+            yield _problem(path, "is a DICOMDIR that lists no picture; give the folder instead")
 
     def _is_new(self, path: Path) -> bool:
         real = path.resolve()
@@ -145,19 +153,26 @@ class _Walk:
 
 def is_directory_file(path: Path) -> bool:
     """Whether a file is a DICOMDIR: the list of what lies on a medium, without pictures of its own."""
-    from pydicom.errors import InvalidDicomError
+    return _storage_class(path) == DIRECTORY_CLASS
+
+
+def is_document(path: Path) -> bool:
+    """Whether a file is DICOM without pictures, as lie beside the pictures of a study: reports, presentation states."""
+    return _storage_class(path).startswith(DOCUMENT_CLASSES)
+
+
+def _storage_class(path: Path) -> str:
+    """MediaStorageSOPClassUID of a DICOM file; empty if it has none."""
     from pydicom.filereader import read_file_meta_info
 
     if not path.is_file() or not is_dicom(path):
-        return False
+        return ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom quotes header values in its warnings
-            return str(read_file_meta_info(path).get("MediaStorageSOPClassUID", "")) == DIRECTORY_CLASS
-    except InvalidDicomError:
-        return False
-    except Exception:  # a damaged header, in one of pydicom's many ways: reading the file itself will say so
-        return False
+            return str(read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
+    except Exception:  # no preamble, or a damaged header in one of pydicom's many ways: reading the file will say so
+        return ""
 
 
 def listed_files(path: Path) -> Iterator[Found]:
@@ -230,7 +245,12 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: PurePosixPath
             return
         if zipfile.is_zipfile(unpacked):
             yield Found(None, origin, f"{origin} is an archive in an archive. Unpack it first.")
-        elif not is_directory_file(unpacked) and unpacked.stat().st_size and may_be_recording(unpacked):
+        elif (
+            not is_directory_file(unpacked)
+            and not is_document(unpacked)
+            and unpacked.stat().st_size
+            and may_be_recording(unpacked)
+        ):
             yield Found(unpacked, origin)
 
 

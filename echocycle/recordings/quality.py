@@ -1,6 +1,7 @@
 """Whether a recording can be answered at all: black, frozen and too short ones have no ejection fraction."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,6 +36,9 @@ def unanswerable(frames: np.ndarray) -> str | None:
         return "The picture is black."
     if (activity(frames) > STILL).mean() < LEAST_MOVING:
         return "The picture stands still."
+    side_by_side = fans_side_by_side(frames)
+    if side_by_side > 1:
+        return f"The picture shows {side_by_side} fans side by side (biplane, or a comparison); export one plane."
     repeated = len(repeated_frames(frames))
     if repeated > MOST_REPEATED * (len(frames) - 1):
         return f"The picture stands still: {repeated} of {len(frames)} frames repeat the one before."
@@ -59,6 +63,34 @@ def activity(frames: np.ndarray) -> np.ndarray:
         usual_change = np.partition(change, rank, axis=0)[rank]
         found[top : top + step] = np.minimum(strip.std(axis=0, dtype=np.float32), 3 * usual_change)
     return found
+
+
+def fans_side_by_side(frames: np.ndarray) -> int:
+    """How many fans of about the same size move side by side in uint8 (time, height, width): 1 if that is unclear.
+
+    A fan is what moves, is narrow at its top, and has its top above its middle: halves of one fan, parted by a shadow,
+    have theirs at the side.
+    """
+    from scipy import ndimage
+
+    moving = ndimage.binary_opening(activity(frames) > 2 * STILL, np.ones((3, 3), bool))
+    labels, count = ndimage.label(ndimage.binary_closing(moving, np.ones((5, 5), bool)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    large = [number + 1 for number, size in enumerate(sizes) if size >= max(0.5 * sizes.max(), 0.04 * moving.size)]
+    fans = [place for number in large if (place := _fan_place(labels == number)) is not None]
+    fans.sort()
+    apart = all(before[1] <= after[0] for before, after in pairwise(fans))
+    return len(fans) if len(fans) > 1 and apart else 1
+
+
+def _fan_place(part: np.ndarray) -> tuple[int, int] | None:
+    """First and last column of a part that is shaped like an upright fan; None if it is not."""
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    left, width = int(columns[0]), int(columns[-1] - columns[0] + 1)
+    top = np.flatnonzero(part[rows[0] : rows[0] + max(1, len(rows) // 10)].any(axis=0))
+    is_narrow = top[-1] - top[0] < 0.45 * width
+    is_central = abs((top[0] + top[-1]) / 2 - (left + width / 2)) < 0.2 * width
+    return (left, left + width) if is_narrow and is_central else None
 
 
 def repeated_frames(frames: np.ndarray) -> list[int]:

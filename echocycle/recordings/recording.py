@@ -6,7 +6,7 @@ from typing import Literal
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings.colour import FlowWatch
-from echocycle.recordings.decline import NEEDED
+from echocycle.recordings.decline import NEEDED, DeclinedError
 from echocycle.recordings.dicom import is_dicom, read_dicom
 from echocycle.recordings.quality import note_on_repeats
 from echocycle.recordings.video import Recording, check_is_a_file_with_content, read_video
@@ -26,7 +26,8 @@ def read_recording(
     """Read a DICOM cine or a video file, whichever `path` is; see `read_video` and `read_dicom`.
 
     Raises:
-        EchocycleError: it is no recording, or none of a grey two-dimensional ultrasound cine, with the reason.
+        DeclinedError: it is no grey two-dimensional ultrasound cine; the reason is said.
+        EchocycleError: it is no recording, it is larger than the budget, or it cannot be opened.
         DamagedVideoError: some of it cannot be decoded.
     """
     path = Path(path)
@@ -46,7 +47,7 @@ def _read(path: Path, color: bool, damaged: Literal["raise", "cut"], even: bool)
     watch = FlowWatch()
     recording = read_video(path, color=color, damaged=damaged, even=even, watch=watch)
     if watch.flows():
-        raise EchocycleError(f"{path} is a colour Doppler recording. {NEEDED}.")
+        raise DeclinedError(f"{path} is a colour Doppler recording. {NEEDED}.")
     return recording
 
 

@@ -33,6 +33,7 @@ WIDEST_USUAL = 100.0  # degrees between the edges of a cardiac fan, seldom more
 MOST_ASLANT = 15.0  # degrees by which its edges differ, seldom more
 NARROWEST_EDGE, WIDEST_EDGE = 12.0, 65.0  # degrees from vertical
 DEEPEST_START = 0.4  # of the far arc: a cardiac probe is small, so what begins deeper is no fan
+BELONGS = 0.9  # share of the fan that lies in the header's region if the two belong together
 TRUSTED = 0.4  # confidence from which on the fan is cut out
 SURE = 0.8  # confidence from which on a fan that lies another way is believed
 CLEARLY = 0.15  # by how much it must be better than the fan as it lies
@@ -140,6 +141,7 @@ def locate_sector(recording: Recording) -> tuple[Sector, View, list[str]]:
     sector, view, notes = _look(
         frames, View((frames.shape[1], frames.shape[2]), recording.pixel_aspect), recording.region
     )
+    sector = _within_region(sector, view, recording.region)
     sector, more = _without_trace(sector, view, frames)
     return sector, view, notes + more
 
@@ -162,6 +164,15 @@ def _look(frames: np.ndarray, view: View, region: Box | None) -> tuple[Sector, V
         return sector, view, [f"the probe may be {side} of the picture; it is left as it is"]
     done = "flipped upside down; left and right stay" if side == "at the bottom" else "turned by a quarter"
     return others[side], replace(view, turn=TURNS[side]), [f"the probe is {side} of the picture, which was {done}"]
+
+
+def _within_region(sector: Sector, view: View, region: Box | None) -> Sector:
+    """The fan without corners that reach beyond the header's region, where rulers stand, if the two belong together."""
+    if region is None or sector.confidence < TRUSTED:
+        return sector
+    box = without_surroundings(np.ones((1, *view.stored), np.uint8), region).astype(bool)
+    mask = sector.mask & view.turn.apply(view.squared(box)[0])
+    return replace(sector, mask=mask) if mask.sum() > BELONGS * sector.mask.sum() else sector
 
 
 def _without_trace(sector: Sector, view: View, frames: np.ndarray) -> tuple[Sector, list[str]]:

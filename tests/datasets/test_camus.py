@@ -4,6 +4,7 @@ Small files are written in both formats: sectors of speckle with a half-ellipse 
 for in the folder that the environment variable ECHOCYCLE_CAMUS names (it holds `database_nifti` or `original`).
 """
 
+import gzip
 import math
 import os
 from dataclasses import replace
@@ -16,6 +17,7 @@ import SimpleITK
 from echocycle import stages
 from echocycle.cardiac.discs import disc_volume
 from echocycle.data.store import SIZE
+from echocycle.datasets import camus_source
 from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, tip_side, to_network_size
 from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
@@ -919,6 +921,51 @@ def test_affine_leads_back_to_the_source(nifti, tmp_path):
     source_rows, source_columns = np.nonzero(load_still(record, "ED").mask)
     assert a * x + b * y + c == pytest.approx(source_columns.mean(), abs=0.5)
     assert d * x + e * y + f == pytest.approx(source_rows.mean(), abs=0.5)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_missing_mask_is_said(nifti, tmp_path, both):
+    """One of two is a copy that went wrong; both are missing for patients whose masks were withheld."""
+    for phase in ("ED", "ES") if both else ("ES",):
+        (nifti / "database_nifti" / "patient0002" / f"patient0002_4CH_{phase}_gt.nii.gz").unlink()
+    folder = read_camus(nifti)
+    kind = "mask-missing" if both else "one-mask-missing"
+    assert kinds(folder) == [kind]
+    assert finding(folder, kind).level == ("note" if both else "warning")
+    assert finding(folder, kind).names == ("patient0002",)
+    store = prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0))
+    assert store.index.set_index("name")["annotation"]["patient0002"] == "ef"
+
+
+def test_ef_as_a_share_is_refused_or_converted(nifti, tmp_path):
+    for info in nifti.rglob("Info_4CH.cfg"):
+        info.write_text(info.read_text().replace("EF: 48", "EF: 0.48"))
+    assert finding(read_camus(nifti), "ef-looks-like-fraction").level == "error"
+    with pytest.raises(EchocycleError, match="--ef-unit share"):
+        prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0))
+    store = prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0, ef_unit="share"))
+    assert store.index["ef"].tolist() == pytest.approx([48, 48, 48])
+
+
+def test_nothing_that_goes_wrong_in_one_patient_ends_the_others(nifti, tmp_path, monkeypatch):
+    def failing(record):
+        if record.patient == "patient0002":
+            raise MemoryError
+        return load_sequence(record)
+
+    monkeypatch.setattr(camus_source, "load_sequence", failing)
+    store = prepare_store(nifti, tmp_path / "store", PrepareSettings(workers=0))
+    assert store.index["name"].tolist() == ["patient0001", "patient0451"]
+
+
+def test_a_header_that_promises_terabytes(nifti):
+    record = read_camus(nifti).records[0]
+    path = record.files["ED"]
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[40:48] = np.array([3, 32767, 32767, 32767], "<i2").tobytes()
+    path.write_bytes(gzip.compress(bytes(raw)))
+    with pytest.raises(EchocycleError, match="promises 32767 x 32767"):
+        load_still(record, "ED")
 
 
 def test_unreadable_patient_is_left_out_of_the_store(nifti, tmp_path):

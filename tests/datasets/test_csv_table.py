@@ -152,3 +152,9 @@ def test_any_bytes_give_a_listing_or_our_error(tmp_path: Path, content: bytes) -
         assert len(good)
         assert good["name"].is_unique
         assert (good["ef"].isna() | good["ef"].between(0, 100)).all()
+
+
+def test_the_docs_list_every_heading() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ") and line.count("|") == 4]
+    assert [", ".join(names) for names in COLUMNS.values()] == [row for row in rows if row.split(",")[0] in COLUMNS]

@@ -1,5 +1,6 @@
 """A folder of one's own recordings, of any format and at any depth, with the list as people have it."""
 
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_without_a_list_every_recording_is_an_unlabelled_training_video(tmp_path
     assert {record.split for record in folder.records} == {"train"}
     assert kinds(folder)["no-list"].level == "warning"
     assert kinds(folder)["table-not-read"].names == ("labels.csv",)
+
+
+def test_names_that_are_not_utf8_and_folders_of_results(tmp_path: Path) -> None:
+    """An old export's name is escaped; what echocycle wrote into the folder is not read back."""
+    root = tmp_path / "own"
+    save_cine(root / "a.dcm", FRAMES)
+    os.rename(root / "a.dcm", os.fsencode(root) + b"/Z\xfcrich.dcm")
+    for folder, mark in (("run", "run.json"), ("store", "store.json"), ("out", "predictions.csv")):
+        touch(root, f"{folder}/{mark}", f"{folder}/x.mp4")
+    store = prepare_store(root, tmp_path / "store", HERE)
+    assert store.index["name"].tolist() == ["Z\\xfcrich"]
+    assert store.index["file"].tolist() == ["Z\\xfcrich.dcm"]
 
 
 def test_foreign_headings(tmp_path: Path) -> None:

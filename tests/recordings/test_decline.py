@@ -8,6 +8,7 @@ from helpers.recording_files import beating_fan, cine, encode, region, rgb_of, s
 from pydicom import uid
 
 from echocycle.errors import EchocycleError
+from echocycle.recordings.decline import DeclinedError
 from echocycle.recordings.recording import read_recording
 
 
@@ -36,12 +37,12 @@ def grey_in_colour(frames: int = 24) -> np.ndarray:
 
 
 def test_colour_doppler_in_video_and_dicom(tmp_path: Path) -> None:
-    with pytest.raises(EchocycleError, match="is a colour Doppler recording"):
+    with pytest.raises(DeclinedError, match="is a colour Doppler recording"):
         read_recording(encode(tmp_path / "clip.mp4", doppler()))
-    with pytest.raises(EchocycleError, match="is a colour Doppler recording"):
+    with pytest.raises(DeclinedError, match="is a colour Doppler recording"):
         read_recording(save(cine(doppler()), tmp_path / "clip.dcm"))
     inside = encode(tmp_path / "inside.mp4", doppler()).read_bytes()
-    with pytest.raises(EchocycleError, match="is a colour Doppler recording"):
+    with pytest.raises(DeclinedError, match="is a colour Doppler recording"):
         read_recording(save(cine([inside], (24, 120, 160, 3), syntax=uid.MPEG4HP41), tmp_path / "video.dcm"))
 
 
@@ -64,7 +65,7 @@ def test_a_header_that_tells_of_colour_is_compared_with_the_picture(tmp_path: Pa
     red_alone = rgb_of(beating_fan(24))
     red_alone[::2, 50:60, 70:80] = (250, 10, 10)
     assert len(read_recording(save(cine(red_alone), tmp_path / "red.dcm")).frames) == 24
-    with pytest.raises(EchocycleError, match="is a colour Doppler recording"):
+    with pytest.raises(DeclinedError, match="is a colour Doppler recording"):
         read_recording(save(cine(red_alone, **elements), tmp_path / "red.dcm"))
 
 
@@ -103,7 +104,7 @@ def test_a_header_that_tells_of_colour_is_compared_with_the_picture(tmp_path: Pa
     ],
 )
 def test_declined_by_the_header(tmp_path: Path, elements: dict, reason: str) -> None:
-    with pytest.raises(EchocycleError) as caught:
+    with pytest.raises(DeclinedError) as caught:
         read_recording(save(cine(beating_fan(12), **elements), tmp_path / "clip.dcm"))
     assert reason in str(caught.value)
     assert "clip.dcm" in str(caught.value)
@@ -155,7 +156,7 @@ def test_palette_doppler(tmp_path: Path) -> None:
     for channel, name in enumerate(("Red", "Green", "Blue")):
         setattr(dataset, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
         setattr(dataset, f"{name}PaletteColorLookupTableData", table[:, channel].tobytes())
-    with pytest.raises(EchocycleError, match="is a colour Doppler recording"):
+    with pytest.raises(DeclinedError, match="is a colour Doppler recording"):
         read_recording(save(dataset, tmp_path / "clip.dcm"))
     dataset.RedPaletteColorLookupTableData = b""
     with pytest.raises(EchocycleError, match="its colour palette cannot be used"):

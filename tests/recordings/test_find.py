@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings import find
+from echocycle.recordings.decline import DeclinedError
 from echocycle.recordings.find import Found, find_recordings, is_directory_file
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.video import write_mjpeg
@@ -272,6 +273,18 @@ def test_damaged_and_locked_zips(tmp_path: Path, damage: str) -> None:
     words = {"cut": "cannot be read as a zip", "garbled": "cannot be unpacked", "locked": "locked with a password"}
     (found,) = find_recordings([path])
     assert words[damage] in str(found.problem)
+
+
+def test_reports_beside_the_pictures_of_a_study_are_passed_over(tmp_path: Path) -> None:
+    clip(tmp_path / "clip.avi")
+    for number, kind in enumerate((uid.ComprehensiveSRStorage, uid.GrayscaleSoftcopyPresentationStateStorage)):
+        document = cine(beating_fan(2, 8, 8), PixelData=None, SOPClassUID=kind, Modality="SR")
+        document.file_meta.MediaStorageSOPClassUID = kind
+        save(document, tmp_path / f"report{number}.dcm")
+    directory(tmp_path / "DICOMDIR")
+    assert names(list(find_recordings([tmp_path])), tmp_path) == ["clip.avi"]
+    with pytest.raises(DeclinedError, match="is a report"):
+        read_recording(next(find_recordings([tmp_path / "report0.dcm"])).path)  # type: ignore[arg-type]
 
 
 def test_a_folder_is_not_stopped_by_what_is_bad_in_it(tmp_path: Path) -> None:

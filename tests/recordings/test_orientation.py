@@ -150,6 +150,8 @@ def test_the_probe_mark_and_the_writing_of_a_shipped_clip_go() -> None:
     sector, _, notes = locate_sector(recording)
     assert notes == []
     assert not sector.mask[30:50, 368:392].any()
+    # nor a mark of the ruler that the fan's right corner touches
+    assert not sector.mask[:, 596:].any()
     written = [(20, 20), (20, 70), (75, 600), (405, 580), (470, 300)]
     assert not any(sector.mask[row, column] for row, column in written)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.recording_files import beating_fan, rgb_of
 
-from echocycle.recordings.quality import note_on_repeats, repeated_frames, unanswerable
+from echocycle.recordings.quality import fans_side_by_side, note_on_repeats, repeated_frames, unanswerable
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.sector import cut_sector
 from echocycle.recordings.video import write_mjpeg
@@ -56,6 +56,21 @@ def test_real_clips_have_an_answer_whole_and_cut() -> None:
     recording = read_recording(Path(get_testdata_file("examples_ybr_color.dcm", download=False)))
     assert unanswerable(recording.frames) is None
     assert unanswerable(cut_sector(recording).frames) is None
+
+
+def test_two_fans() -> None:
+    """Biplane, by its picture alone; a fan that a shadow parts is one."""
+    fan = beating_fan(24)
+    both = np.concatenate([fan, beating_fan(24, seed=1)], axis=2)
+    assert fans_side_by_side(fan) == 1
+    assert "2 fans side by side" in str(unanswerable(both))
+    assert "3 fans side by side" in str(unanswerable(np.concatenate([both, fan], axis=2)))
+    shadowed = fan.copy()
+    shadowed[:, :, 75:86] = 0
+    assert unanswerable(shadowed) is None
+    smaller = np.zeros_like(fan)
+    smaller[:, 20:80, 40:120] = fan[:, ::2, ::2]
+    assert unanswerable(np.concatenate([fan, smaller], axis=2)) is None
 
 
 def test_repeats() -> None:

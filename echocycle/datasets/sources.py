@@ -1,4 +1,4 @@
-"""A folder in EchoNet-Dynamic's layout as a `Source`."""
+"""Folders of listed videos as a `Source`: EchoNet-Dynamic's layout, and recordings of one's own."""
 
 import hashlib
 import math
@@ -10,12 +10,18 @@ from echocycle.datasets.echonet import authors_order, read_echonet
 from echocycle.datasets.echonet_report import render_report, report_dict
 from echocycle.datasets.records import EchonetFolder, Record
 from echocycle.datasets.source import Listed, Source
+from echocycle.datasets.videos import read_videos
 from echocycle.settings.stages import PrepareSettings
 
 
 def echonet_source(root: Path, settings: PrepareSettings) -> Source:
     """A folder in EchoNet-Dynamic's layout as a source."""
     return source_of(read_echonet(root, reader_settings(settings)))
+
+
+def videos_source(root: Path, settings: PrepareSettings) -> Source:
+    """A folder of recordings as a source."""
+    return source_of(read_videos(root, reader_settings(settings)))
 
 
 def source_of(folder: EchonetFolder) -> Source:
