@@ -155,17 +155,26 @@ def evaluate(
 
 
 @app.command(sort_key=next(_place))
-def report(*runs: Path, out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("report.html")) -> None:
-    """One self-contained HTML page on evaluated runs, with a Markdown twin beside it.
+def report(
+    *runs: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("report.html"),
+    title: str = "",
+    delivered: Path | None = None,
+    overlays: Path | None = None,
+) -> None:
+    """One self-contained HTML page on evaluated runs; beside it a Markdown twin and its tables and figures as files.
 
     Args:
         runs: Evaluated runs, in the order to show.
         out: The page to write.
+        title: The page's title.
+        delivered: The run whose model is handed on, which the page begins with; by default the last that predicts EF.
+        overlays: A folder in which `predict` left overlay videos of the patients.
     """
     from echocycle import stages
     from echocycle.console import output
 
-    output.print(str(stages.report(*runs, out=out)))
+    output.print(str(stages.report(*runs, out=out, title=title, delivered=delivered, overlays=overlays)))
 
 
 @app.command(sort_key=next(_place))

@@ -221,13 +221,24 @@ def _store_of(run: Path, store: Path | None) -> Store:
     return opened
 
 
-def report(*runs: Path, out: Path = Path("report.html"), title: str = "echocycle report") -> Path:
-    """One self-contained HTML page on evaluated runs: tables, figures, settings; a Markdown twin beside it."""
+def report(
+    *runs: Path,
+    out: Path = Path("report.html"),
+    title: str = "",
+    delivered: Path | None = None,
+    overlays: Path | None = None,
+) -> Path:
+    """One self-contained HTML page on evaluated runs; beside it a Markdown twin and its tables and figures as files.
+
+    Args:
+        delivered: the run whose model is handed on, which the page begins with; by default the last that predicts EF.
+        overlays: a folder in which `predict` left overlay videos of the patients.
+    """
     from echocycle.reporting.collect import write_report
 
     if not runs:
         raise EchocycleError("Name at least one run to report on.")
-    return write_report([Path(run) for run in runs], Path(out), title)
+    return write_report([Path(run) for run in runs], Path(out), title, delivered=delivered, overlays=overlays)
 
 
 # --------------------------------------------------------------------------------------------------- use

@@ -57,8 +57,8 @@ def main(demo: Path) -> None:
     kept = {key: value for key, value in results.items() if key != "report"}
     write_json(root / "docs" / "results" / "demo.json", {**kept, "made_with": made})
     with np.load(demo / "runs" / "segment-css" / "evaluation" / "overlays.npz") as sheet:
-        svg = overlay_figure(sheet["frames"], sheet["true"], sheet["predicted"], sheet["names"].tolist())
-    write_text(root / "docs" / "images" / "overlays.svg", svg)
+        sheet_of_masks = overlay_figure(sheet["frames"], sheet["true"], sheet["predicted"], sheet["names"].tolist())
+    write_text(root / "docs" / "images" / "overlays.svg", sheet_of_masks.svg)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ def test_every_command_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert list(part["clip_start"]) == list(range(index["frames"][video] - 7 * 3))
     metrics = read_json(runs / "student" / "evaluation" / "metrics.json")
     assert set(metrics["ef"]["test"]) >= {"all-clips", "strided", "one-clip-0"}
+    assert metrics["protocols"]["strided"] == "a video's EF is the mean over clips from every 16th start."
+    assert set(metrics["protocols"]) == set(table["protocol"])
     video = table[(table["protocol"] == "all-clips") & (table["split"] == "test")].groupby("video")
     error = float((video["ef_pred"].mean() - video["ef_true"].first()).abs().mean())
     assert metrics["ef"]["test"]["all-clips"]["mae"]["value"] == pytest.approx(error, rel=1e-6)

@@ -1,4 +1,5 @@
-"""The comparison from end to end: measured into a JSON file, shown as a table, a chart and a page.
+"""The comparison from end to end: measured into a JSON file, and its numbers as a table and a chart; `page.py` has
+the page.
 
 DIR/
   comparison.json           every measured second, with machine, versions and settings
@@ -14,7 +15,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -25,8 +25,8 @@ from echocycle.benchmarks.operations import GROUPS, Plan, make_ground
 from echocycle.benchmarks.reference import opencv
 from echocycle.console import console
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json, write_json, write_text
-from echocycle.reporting.figures import INK, MUTED, SERIES, WIDTH, draw_svg
+from echocycle.files import read_json, write_json
+from echocycle.reporting.figures import INK, MUTED, SERIES, WIDTH, Picture
 from echocycle.runs import versions
 from echocycle.segmentation.css import CSSOptions
 
@@ -60,7 +60,7 @@ def compare(out: Path, plan: Plan, device: torch.device) -> dict[str, Any]:
         for name in todo:
             operations = []
             for operation in GROUPS[name](ground):
-                console.print(f"{operation.title}: {_times(operation, _best(operation))}")
+                console.print(f"{operation.title}: {speed_up(operation, _best(operation))}")
                 operations.append(asdict(operation))
             done["groups"][name] = operations
             write_json(file, done)
@@ -97,45 +97,44 @@ def _best(operation: Operation) -> str:
 # --------------------------------------------------------------------------------------------------- numbers
 
 
-def _times(operation: Operation, side: str) -> str:
-    """How many times as fast, with the lowest and the highest round."""
+def speed_up(operation: Operation, side: str) -> str:
+    """The speed-up over the reference, with the lowest and the highest round."""
     values = speedups(operation, side)
-    return f"{_short(median(values))} times ({_short(min(values))} to {_short(max(values))})"
+    return f"{short(median(values))} times ({short(min(values))} to {short(max(values))})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A ratio with as many digits as it deserves."""
     return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _seconds(operation: Operation, side: str) -> str:
+def seconds_of(operation: Operation, side: str) -> str:
+    """The median round of a side, with its unit."""
     value = median(operation.sides[side].seconds)
     return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
 
 
-def _bytes(count: float) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
-
-
-def _ours(operation: Operation) -> list[str]:
+def our_sides(operation: Operation) -> list[str]:
+    """The sides that are ours: one for each precision."""
     return [side for side in operation.sides if side not in (REFERENCE, NO_TF32)]
 
 
-def _label(operation: Operation, side: str) -> str:
+def label_of(operation: Operation, side: str) -> str:
     """An operation and, where it was done in several, the precision."""
-    if len(_ours(operation)) == 1:
+    if len(our_sides(operation)) == 1:
         return operation.title
-    return f"{operation.title}, {_named(operation.sides[side].precision)}"
+    return f"{operation.title}, {precision_name(operation.sides[side].precision)}"
 
 
 def table_of(comparison: dict[str, Any]) -> Table:
     """Times and ratios, for the console."""
-    table = Table(title="echocycle against the reference's way", box=None, pad_edge=False)
-    for name in ("", "reference", "echocycle", "times as fast"):
+    table = Table(title="echocycle against the reference", box=None, pad_edge=False)
+    for name in ("", "reference", "echocycle", "speed-up"):
         table.add_column(name, justify="left" if not name else "right")
     for operation in operations_of(comparison):
-        for side in _ours(operation):
-            seconds = _seconds(operation, REFERENCE), _seconds(operation, side)
-            table.add_row(_label(operation, side), *seconds, _times(operation, side))
+        for side in our_sides(operation):
+            seconds = seconds_of(operation, REFERENCE), seconds_of(operation, side)
+            table.add_row(label_of(operation, side), *seconds, speed_up(operation, side))
     return table
 
 
@@ -169,13 +168,13 @@ def whole_chain(comparison: dict[str, Any], side: str) -> dict[str, float]:
 # ----------------------------------------------------------------------------------------------------- chart
 
 
-def chart(comparison: dict[str, Any]) -> str:
-    """How many times as fast each operation is, on a logarithmic axis: median, and lowest to highest round."""
+def chart(comparison: dict[str, Any]) -> Picture:
+    """The speed-up of each operation, on a logarithmic axis: median, and lowest to highest round."""
     operations = operations_of(comparison)
-    rows = [(_label(o, side), speedups(o, side)) for o in operations for side in _ours(o)]
+    rows = [(label_of(o, side), speedups(o, side)) for o in operations for side in our_sides(o)]
     masks = next(operation for operation in operations if operation.name == "masks")
     smaller = masks.checks[f"bytes, {REFERENCE}"] / masks.checks[f"bytes, {OURS}"]
-    rows.append(("masks on disk, times as small", [smaller]))
+    rows.append(("masks on disk, times smaller", [smaller]))
 
     def on(figure: Figure) -> None:
         axis: Axes = figure.subplots()
@@ -184,7 +183,7 @@ def chart(comparison: dict[str, Any]) -> str:
             axis.plot([min(values), max(values)], [place, place], color=SERIES[0], linewidth=2.2, alpha=0.55)
             axis.plot([median(values)], [place], "o", color=SERIES[0], markersize=5)
             axis.annotate(
-                _short(median(values)),
+                short(median(values)),
                 (max(values), place),
                 xytext=(7, 0),
                 textcoords="offset points",
@@ -199,100 +198,13 @@ def chart(comparison: dict[str, Any]) -> str:
         axis.set_yticks(range(len(rows)), [name for name, _ in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.tick_params(axis="y", length=0, colors=INK)
-        axis.set_xlabel("times as fast as the reference's way")
+        axis.set_xlabel("speed-up over the reference")
         axis.grid(False, axis="y")
         axis.spines["left"].set_visible(False)
 
-    return draw_svg(WIDTH * 0.75, 0.62 + 0.27 * len(rows), on)
+    return Picture(WIDTH * 0.75, 0.62 + 0.27 * len(rows), on)
 
 
-# ------------------------------------------------------------------------------------------------------ page
-
-
-def write_page(comparison: dict[str, Any], path: Path) -> Path:
-    """Write the page as Markdown to `path`, and its chart to `images/` beside it."""
-    image = path.parent / "images" / f"{path.stem}.svg"
-    write_text(image, chart(comparison))
-    write_text(path, page(comparison, f"images/{image.name}"))
-    return path
-
-
-def page(comparison: dict[str, Any], image: str) -> str:
-    """The page on a comparison, in Markdown."""
-    loader = PackageLoader("echocycle.benchmarks", ".")
-    environment = Environment(loader=loader, keep_trailing_newline=True, undefined=StrictUndefined)
-    return environment.get_template("page.md.jinja").render(**comparison, **_facts(comparison), image=image)
-
-
-def _facts(comparison: dict[str, Any]) -> dict[str, Any]:
-    """What the page says besides the comparison's own words: table rows, and the numbers in its sentences."""
-    operations = operations_of(comparison)
-    checks = {operation.name: operation.checks for operation in operations}
-    masks, ef = checks["masks"], checks["evaluation"]
-    mask_stage = next(operation for operation in operations if operation.name == "masks")
-    lines = [(operation, side) for operation in operations for side in _ours(operation)]
-    on_gpu = comparison["device"] == "cuda"
-    theirs, ours = whole_chain(comparison, REFERENCE), whole_chain(comparison, OURS_BF16)
-    hours = [*((name, theirs[name], ours[name]) for name in theirs), ("all", sum(theirs.values()), sum(ours.values()))]
-    return {
-        "checks": checks,
-        "dates": sorted({operation.measured[:10] for operation in operations}),
-        "precision": next(operation for operation in operations if operation.name == "f_e").sides[OURS].precision,
-        "on_gpu": on_gpu,
-        "time_header": ["", "in a round", "reference", "echocycle", "times as fast", *["than with TF32 off"] * on_gpu],
-        "times": [_time_row(operation, side, on_gpu) for operation, side in lines],
-        "waiting": f"{max(100 * each.get('waiting_share', 0) for each in checks.values()):.1f}",
-        "memory_header": ["", "reference", "echocycle", *["reference, GPU", "echocycle, GPU"] * on_gpu],
-        "memory": [_memory_row(operation, side, on_gpu) for operation, side in lines],
-        "logit_bytes": masks[f"bytes, {REFERENCE}"] / mask_stage.count,
-        "mask_bytes": masks[f"bytes, {OURS}"] / mask_stage.count,
-        "first_losses": [
-            (each.title, each.checks[f"first_loss, {REFERENCE}"], each.checks[f"first_loss, {OURS}"])
-            for each in operations
-            if f"first_loss, {OURS}" in each.checks
-        ],
-        "differences": [
-            (
-                _named(mask_stage.sides[side].precision),
-                masks[f"pixels_changed, {side}"],
-                ef[f"ef_largest_difference, {side}"],
-                ef[f"ef_mean_difference, {side}"],
-            )
-            for side in (OURS, OURS_BF16)
-        ],
-        "peaks": ", ".join(f"{rate / 1e12:.3g} in {_named(name)}" for name, rate in comparison["rates"].items()),
-        "shares": [
-            [operation.title, side, *_share(operation, side, comparison["rates"])]
-            for operation in operations
-            for side in operation.sides
-            if operation.flops is not None
-        ],
-        "chain": [[name, f"{their:.1f}", f"{our:.1f}"] for name, their, our in hours],
-    }
-
-
-def _time_row(operation: Operation, side: str, on_gpu: bool) -> list[str]:
-    unit = operation.unit.removesuffix("s") if operation.count == 1 else operation.unit
-    row = [_label(operation, side), f"{operation.count} {unit}", _seconds(operation, REFERENCE)]
-    row += [_seconds(operation, side), _times(operation, side)]
-    if on_gpu:
-        row.append(_short(median(speedups(operation, side, NO_TF32))) if NO_TF32 in operation.sides else "")
-    return row
-
-
-def _memory_row(operation: Operation, side: str, on_gpu: bool) -> list[str]:
-    pair = operation.sides[REFERENCE], operation.sides[side]
-    row = [_label(operation, side), *(_bytes(each.host_bytes) for each in pair)]
-    return [*row, *(_bytes(each.device_bytes) for each in pair)] if on_gpu else row
-
-
-def _share(operation: Operation, side: str, rates: dict[str, float]) -> list[str]:
-    """Operations a second in 10^12, and their share of the peak in the side's precision."""
-    assert operation.flops is not None
-    rate = operation.flops / median(operation.sides[side].seconds)
-    precision = operation.sides[side].precision
-    return [f"{rate / 1e12:.3g}", f"{100 * rate / rates[precision]:.0f} % of {_named(precision)}"]
-
-
-def _named(precision: str) -> str:
+def precision_name(precision: str) -> str:
+    """A precision as readers know it."""
     return {"32": "fp32"}.get(precision, precision)

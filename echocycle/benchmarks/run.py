@@ -20,7 +20,8 @@ def bench(
         The content of comparison.json.
     """
     from echocycle.benchmarks.operations import make_plan
-    from echocycle.benchmarks.report import compare, table_of, write_page
+    from echocycle.benchmarks.page import write_page
+    from echocycle.benchmarks.report import compare, table_of
     from echocycle.device import choose_device
 
     chosen = choose_device(device)

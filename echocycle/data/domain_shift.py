@@ -64,5 +64,14 @@ def unlike(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> list[st
     for name, (low, high) in reference.get("ranges", {}).items():
         value = measured[name]
         if value < low or value > high:  # an unknown value is neither
-            notes.append(f"Unlike the training videos: {WORDS[name]} is {value:.3g}, theirs {low:.3g} to {high:.3g}.")
+            said, lowest, highest = (_said(name, each) for each in (value, low, high))
+            notes.append(
+                f"Unlike the training videos: {WORDS[name]} is {said}; there it lies between {lowest} and {highest}."
+            )
     return notes
+
+
+def _said(name: str, value: float) -> str:
+    """A measure as it is read: a share in percent; none is below 0, though a range with its margin may be."""
+    value = max(value, 0.0)
+    return f"{100 * min(value, 1.0):.3g} %" if name.endswith("_share") else f"{value:.3g}"

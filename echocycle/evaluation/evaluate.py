@@ -17,10 +17,11 @@ from echocycle.data.store import Store
 from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predict
-from echocycle.evaluation.intervals import Interval, bootstrap_intervals
+from echocycle.evaluation.intervals import Interval, video_intervals
 from echocycle.evaluation.metrics import dice_per_video, naive_prediction, pooled_dice
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import (
+    explain_protocol,
     per_video,
     read_dice,
     read_predictions,
@@ -148,9 +149,11 @@ def _evaluate_regressor(
     if not rows:
         raise EchocycleError(f"No beat was found in the masks of any video; evaluate {run.path} by another protocol.")
     write_predictions(folder / "predictions.csv", pd.DataFrame(rows))
+    table = read_predictions(folder / "predictions.csv")
     asked = store.index["split"][labelled].value_counts().to_dict()
     return {
-        "ef": ef_metrics(read_predictions(folder / "predictions.csv"), asked),
+        "ef": ef_metrics(table, asked),
+        "protocols": protocols_used(table, settings),
         "naive": naive,
     }
 
@@ -189,6 +192,12 @@ def naive_metrics(run: Run, store: Store, settings: EvaluateSettings) -> dict[st
     return found
 
 
+def protocols_used(table: pd.DataFrame, settings: EvaluateSettings) -> dict[str, str]:
+    """How clips were chosen for each protocol of predictions.csv, in words."""
+    used = table["protocol"].unique()
+    return {str(name): explain_protocol(str(name), settings.stride, len(settings.clip_seeds)) for name in used}
+
+
 def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict[str, Any]:
     """Every metric with its bootstrap interval, by split and protocol, from predictions.csv.
 
@@ -200,7 +209,7 @@ def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict
         if len(rows) > 1:
             found.setdefault(str(split), {})[str(protocol)] = {
                 "videos": len(rows),
-                **intervals(rows["ef_true"].to_numpy(), rows["ef_pred"].to_numpy(), rows["patient"]),
+                **_as_json(video_intervals(rows)),
             }
             if missing := (asked or {}).get(str(split), len(rows)) - len(rows):
                 found[str(split)][str(protocol)]["not_measured"] = missing
@@ -209,7 +218,10 @@ def ef_metrics(table: pd.DataFrame, asked: dict[str, int] | None = None) -> dict
 
 def intervals(true: np.ndarray, pred: np.ndarray, patients: Any) -> dict[str, Any]:
     """`METRICS` of videos with 95 % intervals over patients, as plain JSON; an undefined metric is left out."""
-    found = bootstrap_intervals(true, pred, groups=list(patients))
+    return _as_json(video_intervals(pd.DataFrame({"ef_true": true, "ef_pred": pred, "patient": list(patients)})))
+
+
+def _as_json(found: dict[str, Interval]) -> dict[str, Any]:
     return {name: interval_dict(interval) for name, interval in found.items() if math.isfinite(interval.value)}
 
 

@@ -1,11 +1,13 @@
 """Intervals and tests over patients: the bootstrap, paired differences, t-tests."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -131,6 +133,23 @@ def bootstrap_interval(
     )["it"]
 
 
+def video_intervals(
+    videos: pd.DataFrame, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> dict[str, Interval]:
+    """Intervals of all metrics of a table of videos with the columns ef_true, ef_pred and patient.
+
+    What `evaluate` notes in metrics.json and what a report prints are both made here.
+    """
+    return bootstrap_intervals(
+        videos["ef_true"],
+        videos["ef_pred"],
+        resamples=resamples,
+        level=level,
+        seed=seed,
+        groups=list(videos["patient"]),
+    )
+
+
 def echonet_bootstrap(
     true: ArrayLike, pred: ArrayLike, metric: str | Metric, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
@@ -221,12 +240,16 @@ class TTest:
     p: float
 
 
-def _t_test(difference: float, error: float, degrees: float) -> TTest:
-    """NaN where there is no spread at all: the test says nothing then."""
+def _test(a: Floats, b: Floats, error: float, function: Callable[..., Any], **how: Any) -> TTest:
+    """A test of scipy's over two samples; NaN where there is no spread at all (`error`): it says nothing then."""
+    difference = float(a.mean() - b.mean())
+    with warnings.catch_warnings():
+        # scipy warns where all differences are the same up to rounding, which is rightly significant
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = function(a, b, **how)
     if not error > 0:
-        return TTest(difference, math.nan, degrees, math.nan)
-    statistic = difference / error
-    return TTest(difference, statistic, degrees, float(2 * stats.t.sf(abs(statistic), degrees)))
+        return TTest(difference, math.nan, float(found.df), math.nan)
+    return TTest(difference, float(found.statistic), float(found.df), float(found.pvalue))
 
 
 def paired_t(true: ArrayLike, pred_a: ArrayLike, pred_b: ArrayLike) -> TTest:
@@ -237,9 +260,8 @@ def paired_t(true: ArrayLike, pred_a: ArrayLike, pred_b: ArrayLike) -> TTest:
     """
     true, runs_a = _check_runs(true, pred_a)
     _, runs_b = _check_runs(true, pred_b)
-    pairs = np.mean(np.abs(np.stack(runs_a) - true), 0) - np.mean(np.abs(np.stack(runs_b) - true), 0)
-    error = float(pairs.std(ddof=1)) / math.sqrt(len(pairs))
-    return _t_test(float(pairs.mean()), error, len(pairs) - 1)
+    a, b = (np.mean(np.abs(np.stack(runs) - true), 0) for runs in (runs_a, runs_b))
+    return _test(a, b, float((a - b).std(ddof=1)), stats.ttest_rel)
 
 
 def unpaired_t(values_a: ArrayLike, values_b: ArrayLike, *, equal_variance: bool = True) -> TTest:
@@ -254,12 +276,35 @@ def unpaired_t(values_a: ArrayLike, values_b: ArrayLike, *, equal_variance: bool
         raise EchocycleError(f"A test over runs needs 2 a side, not {len(a)} and {len(b)}.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise EchocycleError("A test over runs needs a finite number for every run.")
-    share_a, share_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    difference = float(a.mean() - b.mean())
-    if equal_variance:
-        degrees = float(len(a) + len(b) - 2)
-        pooled = ((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / degrees
-        return _t_test(difference, math.sqrt(pooled * (1 / len(a) + 1 / len(b))), degrees)
-    spread = share_a**2 / (len(a) - 1) + share_b**2 / (len(b) - 1)
-    degrees = float((share_a + share_b) ** 2 / spread) if spread > 0 else math.nan
-    return _t_test(difference, math.sqrt(share_a + share_b), degrees)
+    return _test(a, b, float(a.var(ddof=1) + b.var(ddof=1)), stats.ttest_ind, equal_var=equal_variance)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same videos: the difference (A minus B) with its interval, and both tests."""
+
+    difference: Interval
+    over_videos: TTest
+    over_runs: TTest | None
+    """None where a method was trained once."""
+
+
+def compare_methods(
+    true: ArrayLike,
+    pred_a: ArrayLike,
+    pred_b: ArrayLike,
+    metric: str | Metric = "mae",
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+    groups: Sequence[Any] | ArrayLike | None = None,
+) -> Comparison:
+    """`paired_difference`, `paired_t` over videos, and `unpaired_t` over the metric of each run; arguments as there."""
+    function = find_metric(metric)
+    runs = [[float(function(true, run)) for run in _check_runs(true, pred)[1]] for pred in (pred_a, pred_b)]
+    return Comparison(
+        paired_difference(true, pred_a, pred_b, metric, resamples=resamples, level=level, seed=seed, groups=groups),
+        paired_t(true, pred_a, pred_b),
+        unpaired_t(*runs) if min(map(len, runs)) > 1 else None,
+    )

@@ -1,148 +1,201 @@
 """The tables that a run leaves for evaluation: predictions.csv, dice.csv and volumes.csv, written and read.
 
-Also labels.csv of training, which is only read here.
+Also labels.csv of training, which is only read here, and the tables of an experiment, which are the same rows under
+the experiment's names. Whoever wants one of them calls its reader here: there is no other.
 
-Text stays text (a video may be called 0012), numbers come back exactly as written, further columns are kept,
-and a table that breaks a rule is an `EchocycleError` that names the file, the column and the first bad rows.
+Each table has a pandera schema. Text stays text (a video may be called 0012), numbers come back exactly as written,
+further columns are kept, and a table that breaks a rule is an `EchocycleError` that names the file, the column and
+the first bad rows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pandera
 
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.metrics import dice_per_video, mask_counts
 from echocycle.files import write_text
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column's rule: text (never empty unless optional), number (finite) or whole (a whole number)."""
-
-    kind: Literal["text", "number", "whole"]
-    optional: bool = False  # whether cells may be empty; the column itself must be there
-    lowest: float | None = None
-    highest: float | None = None
-    one_of: tuple[str, ...] = ()
+# --- what stands in a column ------------------------------------------------------------------------
 
 
-TEXT = Column("text")
-NOTE = Column("text", optional=True)
+def _text(*, optional: bool = False, one_of: Sequence[str] = ()) -> pandera.Column:
+    """Text that is not empty, unless it is optional."""
+    checks = []
+    if not optional:
+        checks.append(pandera.Check(lambda texts: texts.str.strip() != "", error="must not be empty"))
+    if one_of:
+        checks.append(pandera.Check.isin(one_of, error=f"must be one of {', '.join(one_of)}"))
+    return pandera.Column(object, checks)
 
-PREDICTIONS: dict[str, Column] = {
-    "run": TEXT,
-    "method": TEXT,
-    "seed": Column("whole", optional=True),  # empty for what has no seed, such as the mean of the training EF
-    "split": TEXT,
-    "patient": TEXT,  # the video's name where patients are unknown
-    "video": TEXT,
-    "protocol": TEXT,  # how clips were chosen, such as all_clips or one_clip
-    "clip_start": Column("whole", optional=True, lowest=0),  # frame; empty: aggregated per video
-    "ef_true": Column("number", lowest=0, highest=100),  # percent
-    "ef_pred": Column("number"),  # percent, as the network gave it
+
+def _number(
+    low: float | None = None, high: float | None = None, *, optional: bool = False, whole: bool = False
+) -> pandera.Column:
+    """A finite number within its limits; an empty cell, where it is optional, is NaN."""
+    kind = f"must be {'a whole' if whole else 'a finite'} number{' (or empty)' if optional else ''} in every row"
+    finite = pandera.Check(lambda numbers: np.isfinite(numbers) & (not whole or numbers == numbers.round()), error=kind)
+    checks = [finite]
+    if low is not None or high is not None:
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        # what is no number at all is said by the first check alone
+        within = pandera.Check(
+            lambda numbers: ~np.isfinite(numbers) | numbers.between(low, high),
+            error=f"must lie between {low:g} and {high:g}",
+        )
+        checks.append(within)
+    filled = [] if optional else [pandera.Check(lambda numbers: numbers.notna(), error=kind, ignore_na=False)]
+    stored = ("Int64" if optional else "int64") if whole else ""
+    return pandera.Column(float, [*filled, *checks], nullable=True, metadata={"whole": stored})
+
+
+Columns = Mapping[str, pandera.Column]
+
+PREDICTIONS: Columns = {
+    "run": _text(),
+    "method": _text(),
+    "seed": _number(optional=True, whole=True),  # empty for what has no seed, such as the mean of the training EF
+    "split": _text(),
+    "patient": _text(),  # the video's name where patients are unknown
+    "video": _text(),
+    "protocol": _text(),  # how clips were chosen, such as all-clips or one-clip-0
+    "clip_start": _number(0, optional=True, whole=True),  # frame; empty: aggregated per video
+    "ef_true": _number(0, 100),  # percent
+    "ef_pred": _number(),  # percent, as the network gave it
 }
 
-DICE: dict[str, Column] = {
-    "run": TEXT,
-    "split": TEXT,
-    "video": TEXT,
-    "phase": Column("text", one_of=("ED", "ES", "all")),  # by area: ED is the larger of the two true masks
-    "intersection": Column("number", lowest=0),  # pixels
-    "size_true": Column("number", lowest=0),
-    "size_pred": Column("number", lowest=0),
-    "dice": Column("number", lowest=0, highest=1),
+DICE: Columns = {
+    "run": _text(),
+    "split": _text(),
+    "video": _text(),
+    "phase": _text(one_of=("ED", "ES", "all")),  # by area: ED is the larger of the two true masks
+    "intersection": _number(0, whole=True),  # pixels
+    "size_true": _number(0, whole=True),
+    "size_pred": _number(0, whole=True),
+    "dice": _number(0, 1),
 }
 
-VOLUMES: dict[str, Column] = {
-    "run": TEXT,
-    "split": TEXT,
-    "patient": TEXT,
-    "video": TEXT,
-    "ef_true": Column("number", optional=True, lowest=0, highest=100),  # percent
-    "ef_discs": Column("number", optional=True, highest=100),  # percent; empty: nothing to measure
-    "ef_area_length": Column("number", optional=True, highest=100),
-    "edv": Column("number", optional=True, lowest=0),
-    "esv": Column("number", optional=True, lowest=0),
-    "unit": NOTE,  # of the volumes: ml, or px^3 where the spacing is unknown
-    "area_ed": Column("number", optional=True, lowest=0),  # pixels
-    "area_es": Column("number", optional=True, lowest=0),
-    "beats": Column("whole", optional=True, lowest=0),
-    "notes": NOTE,
+VOLUMES: Columns = {
+    "run": _text(),
+    "split": _text(),
+    "patient": _text(),
+    "video": _text(),
+    "ef_true": _number(0, 100, optional=True),  # percent
+    "ef_discs": _number(high=100, optional=True),  # percent; empty: nothing to measure
+    "ef_area_length": _number(high=100, optional=True),
+    "edv": _number(0, optional=True),
+    "esv": _number(0, optional=True),
+    "unit": _text(optional=True),  # of the volumes: ml, or px^3 where the spacing is unknown
+    "area_ed": _number(0, optional=True),  # pixels
+    "area_es": _number(0, optional=True),
+    "beats": _number(0, optional=True, whole=True),
+    "notes": _text(optional=True),
 }
 
-LABELS: dict[str, Column] = {
-    "name": TEXT,
-    "subset": Column("text", one_of=("labelled", "unlabelled", "excluded", "validation")),
-    "ef": Column("number", optional=True, lowest=0, highest=100),  # percent; of labelled videos only
+LABELS: Columns = {
+    "name": _text(),
+    "subset": _text(one_of=("labelled", "unlabelled", "excluded", "validation")),
+    "ef": _number(0, 100, optional=True),  # percent; of labelled videos only
 }
+
+CELL = ["row", "column", "label_fraction"]
+"""The columns that name a place in an experiment's table."""
+_PLACE = {name: _text() for name in CELL} | {"seed": _number(whole=True)}
+EXPERIMENT_PREDICTIONS: Columns = _PLACE | {
+    name: PREDICTIONS[name] for name in ("split", "patient", "video", "protocol", "ef_true", "ef_pred")
+}
+EXPERIMENT_DICE: Columns = _PLACE | {
+    name: DICE[name] for name in ("split", "video", "phase", "intersection", "size_true", "size_pred")
+}
+
+
+def explain_protocol(protocol: str, stride: int | None = None, draws: int | None = None) -> str:
+    """What a protocol of predictions.csv means, as a sentence; "" for one that is not known.
+
+    Args:
+        stride: frames between the starts of `strided`, where it is known.
+        draws: how many clips `one-clip` draws, each by itself, where it is known.
+    """
+    every = {None: "n-th", 1: "1st", 2: "2nd", 3: "3rd"}.get(stride, f"{stride}th")
+    clips = "random draws of one clip" if draws is None else f"{draws} random draws of one clip"
+    said = {
+        "all-clips": "a video's EF is the mean over clips from every start.",
+        "strided": f"a video's EF is the mean over clips from every {every} start.",
+        "one-clip": f"the metric's mean over {clips} a video.",
+        "beat-by-beat": "the mean over one clip around each systole that the masks show.",
+    }
+    if protocol.startswith("one-clip-"):
+        return f"a video's EF is that of one clip, drawn at random with seed {protocol.removeprefix('one-clip-')}."
+    return said.get(protocol, "")
+
 
 _PREDICTION_KEY = ["run", "split", "protocol", "video", "clip_start"]
 
+# --- checks -----------------------------------------------------------------------------------------
 
-def _complain(where: str, column: str, rows: Sequence[int], what: str, values: pd.Series) -> None:
-    """Raise an error that shows the first three bad rows, counted as in the file (the header is row 1)."""
+
+def _shown(column: str, rows: Sequence[int], what: str, values: pd.Series) -> str:
+    """What is wrong with a column, and the first three bad rows, counted as in the file (the header is row 1)."""
     shown = ", ".join(f"row {row + 2}: {values.iloc[row]}" for row in rows[:3])
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    raise EchocycleError(f"{where}: column {column!r} {what} ({shown}{more}).")
+    return f"column {column!r} {what} ({shown}{more})"
 
 
-def _numbers(values: pd.Series, rule: Column, column: str, where: str) -> pd.Series:
-    numbers, bad = np.full(len(values), np.nan), []
-    for row, value in enumerate(values):
-        if value is None or value is pd.NA or value == "" or value != value:
-            if not rule.optional:
-                bad.append(row)
-            continue
-        try:
-            numbers[row] = float(value)
-        except (TypeError, ValueError):
-            bad.append(row)
-            continue
-        if not np.isfinite(numbers[row]) or (rule.kind == "whole" and numbers[row] != round(numbers[row])):
-            bad.append(row)
-    if bad:
-        kind = "a whole number" if rule.kind == "whole" else "a finite number"
-        empty = " (or empty)" if rule.optional else ""
-        _complain(where, column, bad, f"must be {kind}{empty} in every row", values)
-    low = -np.inf if rule.lowest is None else rule.lowest
-    high = np.inf if rule.highest is None else rule.highest
-    outside = np.flatnonzero((numbers < low) | (numbers > high)).tolist()
-    if outside:
-        _complain(where, column, outside, f"must lie between {low:g} and {high:g}", values)
-    result = pd.Series(numbers, index=values.index, name=column)
-    return result.astype("Int64") if rule.kind == "whole" else result
+def _complain(where: str, column: str, rows: Sequence[int], what: str, values: pd.Series) -> None:
+    raise EchocycleError(f"{where}: {_shown(column, rows, what, values)}.")
 
 
-def _texts(values: pd.Series, rule: Column, column: str, where: str) -> pd.Series:
-    texts = ["" if value is None or value is pd.NA or value != value else str(value) for value in values]
-    result = pd.Series(texts, index=values.index, name=column, dtype=object)
-    empty = [row for row, text in enumerate(texts) if not text.strip()]
-    if empty and not rule.optional:
-        _complain(where, column, empty, "must not be empty", values)
-    strange = [row for row, text in enumerate(texts) if rule.one_of and text not in rule.one_of]
-    if strange:
-        _complain(where, column, strange, f"must be one of {', '.join(rule.one_of)}", values)
-    return result
+def _as_numbers(values: pd.Series) -> pd.Series:
+    """Cells as floats: an empty one is NaN, one that is no number infinite, which every rule refuses."""
+    cells = values.astype(object)
+    empty = cells.isna() | (cells == "")
+    cells = cells.where(~empty, np.nan)
+    try:
+        numbers = cells.astype(float)  # Python's own reading of a number, exact to the last bit
+    except (TypeError, ValueError):
+        numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    return numbers.where(empty | numbers.notna(), np.inf)
 
 
-def check_table(frame: pd.DataFrame, columns: Mapping[str, Column], where: str) -> pd.DataFrame:
-    """A copy of `frame` with the columns in order and in their types; `where` names it in error messages."""
+def _as_texts(values: pd.Series) -> pd.Series:
+    return values.astype(object).where(values.notna(), "").map(str).astype(object)
+
+
+def check_table(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:
+    """A copy of `frame` with the columns in order and in their types; `where` names it in error messages.
+
+    Raises:
+        EchocycleError: a column is missing, or cells break its rule; every rule that is broken is named.
+    """
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise EchocycleError(
             f"{where}: column {', '.join(map(repr, missing))} is missing. Needed are {', '.join(columns)}."
         )
     frame = frame.reset_index(drop=True)
-    checked = {
-        name: (_texts if rule.kind == "text" else _numbers)(frame[name], rule, name, where)
-        for name, rule in columns.items()
-    }
-    further = {name: frame[name] for name in frame.columns if name not in columns}
-    return pd.DataFrame({**checked, **further})
+    typed = pd.DataFrame(
+        {
+            name: (_as_texts if str(rule.dtype) == "object" else _as_numbers)(frame[name])
+            for name, rule in columns.items()
+        },
+        index=frame.index,
+    )
+    try:
+        pandera.DataFrameSchema(dict(columns)).validate(typed, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        broken = {
+            (str(error.schema.name), str(error.check.error)): sorted(map(int, error.failure_cases["index"]))
+            for error in errors.schema_errors
+        }
+        found = [_shown(column, rows, what, frame[column]) for (column, what), rows in broken.items()]
+        raise EchocycleError(f"{where}: {'; '.join(found)}.") from None
+    types = {name: rule.metadata["whole"] for name, rule in columns.items() if rule.metadata}
+    typed = typed.astype({name: kind for name, kind in types.items() if kind})
+    return pd.concat([typed, frame[[name for name in frame.columns if name not in columns]]], axis=1)
 
 
 def _refuse_repeats(frame: pd.DataFrame, key: list[str], where: str) -> None:
@@ -212,6 +265,16 @@ def write_predictions(path: Path, frame: pd.DataFrame) -> None:
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read and check predictions.csv. `clip_start` and `seed` are whole numbers or <NA>."""
     return check_predictions(_read(path), str(path))
+
+
+def read_experiment_predictions(path: Path) -> pd.DataFrame:
+    """Read and check NAME.predictions.csv.gz of an experiment: a row per training, protocol and video."""
+    return check_table(_read(path), EXPERIMENT_PREDICTIONS, str(path))
+
+
+def read_experiment_dice(path: Path) -> pd.DataFrame:
+    """Read and check NAME.dice.csv.gz of an experiment: a row per training, video and phase."""
+    return check_table(_read(path), EXPERIMENT_DICE, str(path))
 
 
 def write_dice(path: Path, frame: pd.DataFrame) -> None:

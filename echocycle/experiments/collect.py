@@ -1,18 +1,16 @@
 """An experiment's numbers, read from its runs and from the paper's tables."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from echocycle.evaluation.tables import per_video
+from echocycle.evaluation.tables import CELL, per_video, read_dice, read_predictions
 from echocycle.experiments.plan import Cell
 from echocycle.files import read_json
-
-CELL = ["row", "column", "label_fraction"]
-
 
 # ------------------------------------------------------------------------------------- what the runs left
 
@@ -24,21 +22,24 @@ def column_of(cell: Cell) -> str:
 
 def collect_predictions(cells: Iterable[Cell]) -> pd.DataFrame:
     """One row per training, protocol and video; the mean of a video's clips, except for `one-clip`."""
-    return _collect(cells, "predictions.csv", lambda table: per_video(table).drop(columns=["run", "method", "clips"]))
+
+    def read(file: Path) -> pd.DataFrame:
+        return per_video(read_predictions(file)).drop(columns=["run", "method", "clips"])
+
+    return _collect(cells, "predictions.csv", read)
 
 
 def collect_dice(cells: Iterable[Cell]) -> pd.DataFrame:
     """One row per training, video and phase: pixel counts."""
-    return _collect(cells, "dice.csv", lambda table: table.drop(columns=["run", "dice"]))
+    return _collect(cells, "dice.csv", lambda file: read_dice(file).drop(columns=["run", "dice"]))
 
 
-def _collect(cells: Iterable[Cell], name: str, shorten: Any) -> pd.DataFrame:
+def _collect(cells: Iterable[Cell], name: str, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
     found = []
     for cell in cells:
         files = [run / "evaluation" / name for run in cell.runs]
         if all(file.exists() for file in files):
-            text = {"video": str, "patient": str}
-            tables = [shorten(pd.read_csv(file, dtype=text, keep_default_na=False)) for file in files]
+            tables = [read(file) for file in files]
             table = tables[0] if len(tables) == 1 else _together(tables)
             where = {"row": cell.row.name, "column": column_of(cell), "label_fraction": cell.fraction}
             table = table.assign(**where, seed=cell.seed)

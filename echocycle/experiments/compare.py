@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.intervals import TTest, paired_difference, paired_t, unpaired_t
-from echocycle.evaluation.metrics import bias, mae, mean_and_sd, pooled_dice, r2, rmse
-from echocycle.experiments.collect import CELL
+from echocycle.evaluation.intervals import TTest, compare_methods
+from echocycle.evaluation.metrics import bias, dice_per_video, mae, mean_and_sd, pooled_dice, r2, rmse
+from echocycle.evaluation.tables import CELL
 from echocycle.experiments.page import ALL_SHOWN, DICE, DICE_PER_VIDEO
 
 EF_METRICS = {"MAE": (mae, 1.0), "RMSE": (rmse, 1.0), "R2_percent": (r2, 100.0)}
@@ -95,8 +95,8 @@ def _dice_values(dice: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def _dice_of_each(counts: pd.DataFrame) -> pd.Series:
     """Dice of each mask, percent; 100 where neither has a pixel."""
-    total = counts["size_true"] + counts["size_pred"]
-    return (200 * counts["intersection"] / total.where(total > 0)).fillna(100.0)
+    sizes = (counts[name] for name in ("intersection", "size_true", "size_pred"))
+    return pd.Series(100 * dice_per_video(*sizes), index=counts.index)
 
 
 # ------------------------------------------------------------------------------------------- comparisons
@@ -184,17 +184,16 @@ def _comparison(a: pd.DataFrame, b: pd.DataFrame, better: int) -> dict[str, Any]
         raise EchocycleError("Two rows share fewer than 2 test videos, so they cannot be compared.")
     first, second = _series(a, videos), _series(b, videos)
     measure, metric = ("mae", mae) if better < 0 else ("dice", bias)
-    interval = paired_difference(first.true, first.runs, second.runs, metric, groups=first.patients)
-    over_runs = [[metric(each.true, run) for run in each.runs] for each in (first, second)]
-    runs = unpaired_t(*over_runs) if min(map(len, over_runs)) > 1 else None
+    found = compare_methods(first.true, first.runs, second.runs, metric, groups=first.patients)
+    interval = found.difference
     low, high = _rounded(interval.low), _rounded(interval.high)
     return {
         "measure": measure,
         "difference": _rounded(interval.value),
         "low": low,
         "high": high,
-        "p_paired_over_videos": _p(paired_t(first.true, first.runs, second.runs)),
-        "p_unpaired_over_runs": _p(runs),
+        "p_paired_over_videos": _p(found.over_videos),
+        "p_unpaired_over_runs": _p(found.over_runs),
         "runs": f"{len(first.runs)} and {len(second.runs)}",
         "videos": len(videos),
         "verdict": verdict(low, high, better),

@@ -1,12 +1,25 @@
-"""An experiment's page: our numbers beside the printed ones, as Markdown."""
+"""An experiment's page: our numbers beside the printed ones."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from echocycle.experiments.collect import CELL
+from echocycle.evaluation.tables import CELL, explain_protocol
+from echocycle.reporting.blocks import (
+    Block,
+    Code,
+    Items,
+    Page,
+    Section,
+    Table,
+    Text,
+    Words,
+    marked,
+    p_value,
+    table_of,
+)
+from echocycle.reporting.markdown import write_markdown
 
 DICE, DICE_PER_VIDEO = "Dice_percent", "Dice_per_video_percent"
 """Pooled over the pixels of all videos, which is the paper's; and the mean of the videos' own."""
@@ -23,74 +36,74 @@ HEADINGS = {"MAE": "MAE in EF points", "R2_percent": "R2 in percent", DICE: "Dic
 # ------------------------------------------------------------------------------------------------ the page
 
 
-def render_page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> str:
-    title = f"Table {about['paper']}: {about['title']}" if about["paper"] else about["title"]
-    made = about["made_with"]
-    versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
+def page_of(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> Page:
+    """The page of an experiment, from NAME.json, NAME.csv and NAME.comparisons.csv."""
     phantom = about["data"]["phantom_version"]
-    source = "real videos" if phantom is None else f"phantom version {phantom}"
-    lines = [
-        f"# {title}",
-        "",
-        "Research software, not a medical device.",
-        "",
-        f"- Command: `{made['command']}`",
-        f"- Date: {about['date']}; machine: {', '.join(about['trained_on'])}; jobs: {about['minutes']:.1f} minutes",
-        f"- Versions: {versions}",
-        f"- Data: {source}, store {about['data']['id']}; preset `{about['preset']}`",
-        *(f"- First weights of the EF networks: `{name}`" for name in about.get("weights", [])),
-        "",
-    ]
+    lead: list[Block] = [Items(_where_from(about))]
     if phantom is not None and about["paper"]:
-        lines += [
-            "Ours are on synthetic videos and the paper's on EchoNet-Dynamic: the column *difference* compares two "
-            "worlds. What can be compared is the order of the rows and the differences between them.",
-            "",
-        ]
-    for note in about["notes"]:
-        lines += [note, ""]
-    lines += _missing(about)
+        lead.append(
+            Text(
+                marked(
+                    "Ours are on synthetic videos and the paper's on EchoNet-Dynamic: the column *difference* compares "
+                    "two worlds. What can be compared is the order of the rows and the differences between them."
+                )
+            )
+        )
+    lead += [Text(marked(note)) for note in about["notes"]]
+    sections = _missing(about)
     budgets = {tuple(budget[key] for key in CELL): budget for budget in about["budgets"]}
     own = tidy[tidy["metric"] == DICE_PER_VIDEO].set_index([*CELL, "protocol"])["mean"]
     for (metric, protocol), part in tidy[tidy["metric"].isin(HEADINGS)].groupby(["metric", "protocol"], sort=False):
         videos = part["videos"].iloc[0]
         what = "naming of ED and ES" if metric == DICE else "protocol"
-        lines += [f"## {HEADINGS[str(metric)]} ({what}: {protocol}; {videos} test videos)", ""]
-        lines += _table([_line(each, budgets, own) for _, each in part.iterrows()])
-    lines += ["Ours: mean ± standard deviation (ddof 1) over seeds, of the same labelled videos."]
-    lines += [*_how(about, tidy), ""]
-    lines += _budget_note(about["budgets"])
-    lines += _comparison_section(compared)
-    return "\n".join(lines).rstrip() + "\n"
+        title = f"{HEADINGS[str(metric)]} ({what}: {protocol}; {videos} test videos)"
+        lines = [_line(each, budgets, own) for _, each in part.iterrows()]
+        sections.append(Section(title, [_table(lines, f"{metric}-{protocol}")]))
+    notes: list[Block] = [Text(_how(about, tidy)), *_budget_note(about["budgets"])]
+    if sections:
+        sections[-1] = Section(sections[-1].title, [*sections[-1].blocks, *notes])
+    title = f"Table {about['paper']}: {about['title']}" if about["paper"] else about["title"]
+    return Page(title, lead, [*sections, *_comparison_section(tidy, compared)])
 
 
-def _how(about: dict[str, Any], tidy: pd.DataFrame) -> list[str]:
-    """What the page's protocols and metrics are."""
+def render_page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """The page as Markdown."""
+    return write_markdown(page_of(about, tidy, compared))
+
+
+def _where_from(about: dict[str, Any]) -> list[Words]:
+    made = about["made_with"]
+    versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
+    phantom = about["data"]["phantom_version"]
+    source = "real videos" if phantom is None else f"phantom version {phantom}"
+    return [
+        ("Command: ", Code(made["command"])),
+        f"Date: {about['date']}; machine: {', '.join(about['trained_on'])}; jobs: {about['minutes']:.1f} minutes",
+        f"Versions: {versions}",
+        (f"Data: {source}, store {about['data']['id']}; preset ", Code(about["preset"])),
+        *(("First weights of the EF networks: ", Code(name)) for name in about.get("weights", [])),
+    ]
+
+
+def _how(about: dict[str, Any], tidy: pd.DataFrame) -> Words:
+    """What the page's numbers, protocols and metrics are, a line each."""
     evaluate = about.get("evaluate", {})
-    seeds = f"{len(evaluate['clip_seeds'])} random draws of one clip" if evaluate else "random draws of one clip"
-    said = {
-        "all-clips": "all-clips: a video's EF is the mean over clips from every start.",
-        "strided": f"strided: a video's EF is the mean over clips from every {_th(evaluate.get('stride'))} start.",
-        "one-clip": f"one-clip: the metric's mean over {seeds} a video.",
-        "beat-by-beat": "beat-by-beat: the mean over one clip around each systole that the masks show.",
-    }
-    found = [said[protocol] for protocol in tidy["protocol"].unique() if protocol in said]
+    draws = len(evaluate["clip_seeds"]) if evaluate else None
+    said = {name: explain_protocol(name, evaluate.get("stride"), draws) for name in tidy["protocol"].unique()}
+    found = ["Ours: mean ± standard deviation (ddof 1) over seeds, of the same labelled videos."]
+    found += [f"{name}: {words}" for name, words in said.items() if words]
     if "RMSE" in set(tidy["metric"]):
         found.append("RMSE stands in the CSV.")
     if DICE in set(tidy["metric"]):
         found.append("Dice is pooled over the pixels of all videos, as the paper's; *per video* is the videos' mean.")
-    return found
+    return marked("\n".join(found))
 
 
-def _th(number: int | None) -> str:
-    return "n-th" if number is None else {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")
-
-
-def _missing(about: dict[str, Any]) -> list[str]:
-    lines = [f"- {name}: failed ({said})" for name, said in about["failed"].items()]
-    lines += [f"- {name}: not tried, since {cause} failed" for name, cause in about["blocked"].items()]
-    lines += [f"- {name}: no time was left" for name in about["left"]]
-    return ["## Not in the table", "", *lines, ""] if lines else []
+def _missing(about: dict[str, Any]) -> list[Section]:
+    lines = [f"{name}: failed ({said})" for name, said in about["failed"].items()]
+    lines += [f"{name}: not tried, since {cause} failed" for name, cause in about["blocked"].items()]
+    lines += [f"{name}: no time was left" for name in about["left"]]
+    return [Section("Not in the table", [Items(lines)])] if lines else []
 
 
 def _line(row: pd.Series, budgets: dict[tuple[str, ...], dict[str, Any]], own: pd.Series) -> dict[str, str]:
@@ -128,33 +141,31 @@ def _plus_minus(mean: str, sd: Any) -> str:
     return mean if _empty(sd) else f"{mean} ± {sd}"
 
 
-def _budget_note(budgets: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "Labels used in all: training videos, and validation videos that choose the best moment, of which the EF or "
-        "the tracings were read, by the row or by what it is built on (masks, teacher).",
-        "",
+def _budget_note(budgets: list[dict[str, Any]]) -> list[Block]:
+    notes: list[Block] = [
+        Text(
+            "Labels used in all: training videos, and validation videos that choose the best moment, of which the EF "
+            "or the tracings were read, by the row or by what it is built on (masks, teacher)."
+        )
     ]
     reading = sorted({budget["row"] for budget in budgets if budget["reads_unlabelled_annotation"]})
     if reading:
-        lines += [f"{', '.join(reading)} read annotation of videos that are called unlabelled.", ""]
-    return lines
+        notes.append(Text(f"{', '.join(reading)} read annotation of videos that are called unlabelled."))
+    return notes
 
 
-def _comparison_section(compared: pd.DataFrame) -> list[str]:
+def _comparison_section(tidy: pd.DataFrame, compared: pd.DataFrame) -> list[Section]:
     if not len(compared):
         return []
-    lines = [
-        "## Comparisons",
-        "",
+    words = (
         "Difference of two rows on the same test videos with its 95 % interval (paired bootstrap over patients and, "
-        "where there are several, seeds); for MAE a negative one, for Dice (of each video, its ED and ES averaged) a "
-        "positive one speaks for the first. *Helps* is said only where the interval excludes zero; with one seed it "
-        "knows nothing of how seeds differ, with three it knows too little. p over videos: Student's paired t-test on "
-        "each video's error; p over runs: two-sided unpaired t-test on the runs' means.",
-        "",
-    ]
+        f"where there are several, seeds); for MAE{_compared_by(tidy)} a negative one, for Dice (of each video, its ED "
+        "and ES averaged) a positive one speaks for the first. *Helps* is said only where the interval excludes zero; "
+        "with one seed it knows nothing of how seeds differ, with three it knows too little. p over videos: Student's "
+        "paired t-test on each video's error; p over runs: two-sided unpaired t-test on the runs' means."
+    )
     if (compared["label_fraction"] == ALL_SHOWN).any():
-        lines[-1:] = [f"Labels *{ALL_SHOWN}*: the mean over all fractions and seeds that both rows have.", ""]
+        words += f"\nLabels *{ALL_SHOWN}*: the mean over all fractions and seeds that both rows have."
     rows = [
         {
             "rows": f"{each['row']} against {each['against']}",
@@ -167,20 +178,20 @@ def _comparison_section(compared: pd.DataFrame) -> list[str]:
         }
         for _, each in compared.iterrows()
     ]
-    return lines + _table(rows)
+    return [Section("Comparisons", [Text(marked(words)), _table(rows, "comparisons")])]
+
+
+def _compared_by(tidy: pd.DataFrame) -> str:
+    """The protocol by which EF is compared: the first one (`compare.compare`)."""
+    protocols = tidy[tidy["metric"] == "MAE"]["protocol"]
+    return f" (protocol {protocols.iloc[0]})" if len(protocols) else ""
 
 
 def _p_text(p: float) -> str:
-    if np.isnan(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "" if np.isnan(p) else p_value(p)
 
 
-def _table(rows: list[dict[str, str]]) -> list[str]:
-    """A Markdown table; a column without a word is left out."""
+def _table(rows: list[dict[str, str]], name: str) -> Table:
+    """A table of text; a column without a word is left out."""
     header = [name for name in rows[0] if any(row[name] for row in rows)]
-
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(header), line("---" for _ in header), *(line(row[name] for name in header) for row in rows), ""]
+    return table_of([f"<{name}" for name in header], [[row[name] for name in header] for row in rows], name=name)

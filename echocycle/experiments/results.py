@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from echocycle.errors import EchocycleError
+from echocycle.evaluation.tables import CELL, read_experiment_dice, read_experiment_predictions
 from echocycle.experiments.collect import (
-    CELL,
     collect_budgets,
     collect_dice,
     collect_predictions,
@@ -88,7 +88,7 @@ def _merge_one(name: str, folders: list[Path], out: Path) -> Path:
         values = [value for value in values if value]  # segmenters alone have no weights
         if any(value != values[0] for value in values):
             raise EchocycleError(f"The results of {name} come from different {key}; they cannot be one table.")
-    tables = [read_predictions(folder, name) for folder in folders]
+    tables = [read_tables(folder, name) for folder in folders]
     for kind, parts in zip(("predictions", "dice"), zip(*tables, strict=True), strict=True):
         whole = pd.concat(parts, ignore_index=True)
         if len(whole):
@@ -134,20 +134,18 @@ def _write_gzip(path: Path, table: pd.DataFrame) -> None:
         temporary.write_bytes(gzip.compress(text, mtime=0))
 
 
-def read_predictions(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_tables(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The stored EF and Dice of every video; empty tables for what an experiment has not."""
-    tables = []
-    for kind in ("predictions", "dice"):
-        file = folder / f"{name}.{kind}.csv.gz"
-        text = {**dict.fromkeys(CELL, str), "video": str, "patient": str}
-        tables.append(pd.read_csv(file, dtype=text, keep_default_na=False) if file.exists() else pd.DataFrame())
-    return tables[0], tables[1]
+    readers = {"predictions": read_experiment_predictions, "dice": read_experiment_dice}
+    files = {kind: folder / f"{name}.{kind}.csv.gz" for kind in readers}
+    predictions, dice = (readers[kind](file) if file.exists() else pd.DataFrame() for kind, file in files.items())
+    return predictions, dice
 
 
 def render(folder: Path, name: str) -> Path:
     """Make NAME.csv, NAME.comparisons.csv and NAME.md from the stored predictions and NAME.json; gives the page."""
     about = read_json(folder / f"{name}.json")
-    predictions, dice = read_predictions(folder, name)
+    predictions, dice = read_tables(folder, name)
     paper = paper_numbers(about["paper"])
     summary = summarise(predictions, dice)
     compared = compare(predictions, dice, [tuple(pair) for pair in about["compare"]])

@@ -7,7 +7,21 @@ import pandas as pd
 
 from echocycle.errors import EchocycleError
 from echocycle.reporting import figures
-from echocycle.reporting.blocks import Block, Cell, Details, Drawing, Missing, Section, Table, Text, count, joined
+from echocycle.reporting.blocks import (
+    Block,
+    Cell,
+    Code,
+    Details,
+    Facts,
+    Figure,
+    Missing,
+    Section,
+    Table,
+    Text,
+    Words,
+    count_cell,
+    joined,
+)
 from echocycle.reporting.run_data import NOT_RECORDED, LabelBudget, Provenance, ReportData, RunReport
 
 
@@ -38,8 +52,8 @@ def training_section(data: ReportData, problems: list[str]) -> Section:
     for tables in stages.values():
         for part in chunks(list(tables), len(figures.SERIES)):
             try:
-                svg = figures.losses_figure({name: tables[name] for name in part})
-                blocks.append(Drawing(svg, f"Training curves of {joined(part)}."))
+                picture = figures.losses_figure({name: tables[name] for name in part})
+                blocks.append(Figure(picture, f"Training curves of {joined(part)}."))
             except EchocycleError as error:
                 problems.append(f"Training curves of {joined(part)}: {error}")
     blocks += missing_runs(data, "", "training curves", lambda run: run.losses, "a CSV of losses")
@@ -58,9 +72,9 @@ def labels_section(data: ReportData) -> Section:
     rows = [
         [
             Cell(joined(names)),
-            Cell(count(budget.labelled)),
-            Cell(count(budget.unlabelled)),
-            Cell(count(budget.validation)),
+            count_cell(budget.labelled),
+            count_cell(budget.unlabelled),
+            count_cell(budget.validation),
             Cell(words[budget.unlabelled_annotations_used]),
             Cell(budget.note or "–"),
         ]
@@ -106,7 +120,10 @@ def facts(provenance: Provenance) -> list[tuple[str, str]]:
 
 
 def settings_section(data: ReportData) -> Section:
-    blocks: list[Block] = []
+    """Where the page comes from, and every setting of every run."""
+    about: list[tuple[str, Words]] = [("Date", data.date or NOT_RECORDED)]
+    about += [(label, (Code(value),) if label == "Command" else value) for label, value in facts(data.provenance)]
+    blocks: list[Block] = [Facts(about)]
     for run in data.runs:
         inside: list[Block] = []
         if run.provenance is not None:
@@ -119,4 +136,6 @@ def settings_section(data: ReportData) -> Section:
             inside.append(Missing(f"No settings were recorded for {run.name}."))
         seed = "" if run.seed is None else f", seed {run.seed}"
         blocks.append(Details(f"{run.name} ({run.method}{seed})", inside))
-    return Section("Settings of each run", blocks or [Missing("There are no runs.")])
+    if not data.runs:
+        blocks.append(Missing("There are no runs."))
+    return Section("How it was made", blocks)

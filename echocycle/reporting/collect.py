@@ -1,32 +1,61 @@
 """Stage `report`: read run folders, write the page. Every number is made from the tables, none from a model."""
 
+import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import read_dice, read_predictions, read_volumes
-from echocycle.files import write_text
-from echocycle.reporting import html as page
+from echocycle.files import read_json, write_text
+from echocycle.reporting.files import write_files
+from echocycle.reporting.html import write_html
+from echocycle.reporting.markdown import write_markdown
 from echocycle.reporting.run_data import LabelBudget, Overlays, Provenance, ReportData, RunReport
+from echocycle.reporting.sections import delivered_run, report_page
 from echocycle.runs import Run, versions
 
+PUBLIC_RELEASES = ("older", "newer")
+"""Forms of EchoNet-Dynamic's folder, as `prepare` notes them."""
 
-def write_report(runs: list[Path], out: Path, title: str) -> Path:
-    """Write the HTML page and its Markdown twin; gives the page's path."""
-    data = collect(runs, title)
-    contents = page.build_contents(data)
-    page.write_report(out, contents)
-    write_text(out.with_suffix(".md"), page.write_markdown(contents))
+
+def write_report(
+    runs: list[Path], out: Path, title: str = "", *, delivered: Path | None = None, overlays: Path | None = None
+) -> Path:
+    """Write the HTML page, its Markdown twin, and a folder with its tables and figures beside it.
+
+    Args:
+        runs: run folders, in the order to show.
+        out: the page; the folder is called as it with the ending `.files`.
+        title: by default it names the delivered run.
+        delivered: the run whose model is handed on, one of `runs`; by default the last one that predicts EF.
+        overlays: a folder in which `predict` left films of these videos.
+
+    Returns:
+        The page's path.
+    """
+    data = collect(runs, title, delivered=delivered, overlays=overlays, seen_from=out.parent)
+    page = write_files(report_page(data), out.with_suffix(".files"), seen_from=out.parent)
+    write_text(out, write_html(page))
+    write_text(out.with_suffix(".md"), write_markdown(page))
     return out
 
 
-def collect(runs: list[Path], title: str) -> ReportData:
-    """What the folders of runs hold, as the report takes it."""
-    reports = [read_run(path) for path in runs]
+def collect(
+    runs: list[Path],
+    title: str = "",
+    *,
+    delivered: Path | None = None,
+    overlays: Path | None = None,
+    seen_from: Path = Path(),
+) -> ReportData:
+    """What the folders of runs hold, as the report takes it; arguments as in `write_report`."""
+    reports = [read_run(path, overlays, seen_from) for path in runs]
     infos = [Run(path).info for path in runs]
     stores = {info["data"]["id"] for info in infos}
     warnings = []
@@ -34,7 +63,7 @@ def collect(runs: list[Path], title: str) -> ReportData:
         warnings.append("The runs come from different stores; their numbers must not be compared.")
     for path, info in zip(runs, infos, strict=True):
         if not (path / "evaluation" / "metrics.json").exists():
-            warnings.append(f"{path} is not evaluated; run `echocycle evaluate {path}`.")
+            warnings.append(f"{path.name} is not evaluated; run `echocycle evaluate {path}`.")
         if info["reads_unlabelled_annotation"]:
             warnings.append(
                 f"{path.name} read annotation of videos that it calls unlabelled, as the public code does; its "
@@ -42,11 +71,14 @@ def collect(runs: list[Path], title: str) -> ReportData:
             )
     phantoms = {info["data"]["phantom_version"] for info in infos}
     if phantoms != {None}:
-        warnings.append("The videos are synthetic (phantom); the numbers say nothing about patients.")
+        warnings.append("The videos are synthetic (phantom): the numbers say nothing about patients.")
     now = versions()
-    return ReportData(
-        title=title,
-        runs=reports,
+    chosen = "" if delivered is None else delivered.resolve().name
+    data = ReportData(title, reports, delivered=chosen)
+    handed_on = delivered_run(data)
+    return replace(
+        data,
+        title=title or f"EF from echocardiogram video: {handed_on.name if handed_on else 'no run'}",
         date=date.today().isoformat(),
         provenance=Provenance(
             software=f"echocycle {now['versions']['echocycle']}",
@@ -59,10 +91,21 @@ def collect(runs: list[Path], title: str) -> ReportData:
         train_ef=_training_ef(runs, infos, warnings),
         reference=next((r.method for r in reports if r.stage == "regress" and r.method == "supervised"), None),
         warnings=warnings,
+        public_names=any(_is_public(info) for info in infos),
     )
 
 
-def read_run(path: Path) -> RunReport:
+def _is_public(info: dict[str, Any]) -> bool:
+    """Whether a run's data are EchoNet-Dynamic's, or a phantom in its form: then numbers of papers stand beside them.
+
+    The store knows; where it is gone, they are taken for somebody's own.
+    """
+    store = Path(info["where"].get("store", "")) / "store.json"
+    meta = read_json(store) if store.is_file() else {}
+    return meta.get("id") == info["data"]["id"] and meta.get("release") in PUBLIC_RELEASES
+
+
+def read_run(path: Path, overlays: Path | None = None, seen_from: Path = Path()) -> RunReport:
     """One run's folder; what is not there is left out, and the page says so."""
     info = Run(path).info
     folder = path / "evaluation"
@@ -70,10 +113,11 @@ def read_run(path: Path) -> RunReport:
         reader(folder / f"{name}.csv") if (folder / f"{name}.csv").exists() else None
         for name, reader in (("predictions", read_predictions), ("dice", read_dice), ("volumes", read_volumes))
     )
-    overlays = None
+    sheet_of_masks = None
     if (folder / "overlays.npz").exists():
         with np.load(folder / "overlays.npz") as sheet:
-            overlays = Overlays(sheet["frames"], sheet["true"], sheet["predicted"], sheet["names"].tolist())
+            sheet_of_masks = Overlays(sheet["frames"], sheet["true"], sheet["predicted"], sheet["names"].tolist())
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     made = info["made_with"]
     budget = info["budget"]
     return RunReport(
@@ -93,7 +137,10 @@ def read_run(path: Path) -> RunReport:
         dice=dice,
         volumes=volumes,
         losses=path / "losses.csv" if (path / "losses.csv").exists() else None,
-        overlays=overlays,
+        overlays=sheet_of_masks,
+        overlay_files=_films(overlays, seen_from),
+        evaluated=metrics.get("job", {}).get("settings", {}),
+        not_measured=_not_measured(metrics),
         provenance=Provenance(
             software=f"echocycle {made['versions']['echocycle']}",
             torch=made["versions"]["torch"],
@@ -103,6 +150,28 @@ def read_run(path: Path) -> RunReport:
             machine=made["machine"],
         ),
     )
+
+
+def _films(folder: Path | None, seen_from: Path) -> dict[str, str]:
+    """Overlay videos that `predict` wrote, by the name of the recording with and without its suffix."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise EchocycleError(f"{folder} is not a folder; name the one that `echocycle predict -o` wrote.")
+    found: dict[str, str] = {}
+    for file in sorted(folder.rglob("*.overlay.mp4")):
+        name = file.name.removesuffix(".overlay.mp4")
+        address = quote(Path(os.path.relpath(file.resolve(), seen_from.resolve())).as_posix())
+        found |= {name: address, Path(name).stem: address}
+    return found
+
+
+def _not_measured(metrics: dict[str, Any]) -> dict[str, int]:
+    """By split, the videos that the first protocol gave no answer for."""
+    return {
+        split: int(next(iter(protocols.values())).get("not_measured", 0))
+        for split, protocols in metrics.get("ef", {}).items()
+    }
 
 
 def _phantom(version: int | None) -> str:

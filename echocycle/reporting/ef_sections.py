@@ -1,8 +1,7 @@
-"""What a report holds: from the tables of runs to sections of text, tables and figures, not yet a page.
+"""The report's sections on EF: every run, methods over seeds and in pairs, agreement with the labels.
 
-The caller fills `ReportData` by reading run folders; `build_sections` computes every number. The HTML page
-and the Markdown text are two ways to write the same sections down, so they cannot disagree. Whatever is
-missing is said in the place where it would have stood.
+Every number is computed here from the tables of the runs. Whatever is missing is said in the place where it would
+have stood.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,20 +12,21 @@ import numpy as np
 import pandas as pd
 
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.intervals import Interval, TTest, bootstrap_intervals, paired_difference, paired_t, unpaired_t
+from echocycle.evaluation.intervals import Interval, TTest, compare_methods, video_intervals
 from echocycle.evaluation.metrics import mean_and_sd, naive_prediction
-from echocycle.evaluation.tables import check_predictions, per_video
+from echocycle.evaluation.tables import check_predictions, explain_protocol, per_video
 from echocycle.reporting import figures
 from echocycle.reporting.about_sections import chunks, missing_runs
 from echocycle.reporting.blocks import (
     Block,
     Cell,
-    Drawing,
+    Figure,
     Missing,
     Section,
     Table,
     Text,
     count,
+    count_cell,
     interval_cell,
     joined,
     number,
@@ -53,9 +53,9 @@ class Result:
         return self.split, self.protocol
 
 
-def _resampling(data: ReportData, videos: pd.DataFrame) -> dict[str, Any]:
-    """How intervals over these videos are made."""
-    return {"groups": videos["patient"], "resamples": data.resamples, "level": data.level, "seed": data.seed}
+def resampling(data: ReportData) -> dict[str, Any]:
+    """How intervals are made."""
+    return {"resamples": data.resamples, "level": data.level, "seed": data.seed}
 
 
 def results_of(data: ReportData, problems: list[str]) -> list[Result]:
@@ -72,7 +72,7 @@ def results_of(data: ReportData, problems: list[str]) -> list[Result]:
         for (split, protocol), part in videos.groupby(["split", "protocol"], sort=False):
             part = part.reset_index(drop=True)
             try:
-                intervals = bootstrap_intervals(part["ef_true"], part["ef_pred"], **_resampling(data, part))
+                intervals = video_intervals(part, **resampling(data))
             except EchocycleError as error:
                 problems.append(f"{run.name}, split {split}, {protocol}: {error}")
                 continue
@@ -88,6 +88,14 @@ def places_of(results: Iterable[Result]) -> list[tuple[str, str]]:
     return sorted(places, key=lambda place: rank.get(place[0].lower(), 2))
 
 
+def place_words(result: Result) -> tuple[str, str]:
+    """A result's split and protocol in words: `test`, and a sentence on how clips were chosen."""
+    split = {"test": "test", "val": "validation", "train": "training"}.get(result.split, result.split)
+    settings = result.run.evaluated
+    said = explain_protocol(result.protocol, settings.get("stride"), len(settings.get("clip_seeds", ())) or None)
+    return split, f"protocol {result.protocol}: {said}" if said else f"protocol {result.protocol}."
+
+
 def naive_results(data: ReportData, results: Sequence[Result], problems: list[str]) -> list[tuple[Result, float]]:
     """The baseline that answers the mean training EF, on the videos of each split's first result."""
     if data.train_ef is None:
@@ -101,8 +109,8 @@ def naive_results(data: ReportData, results: Sequence[Result], problems: list[st
     for split in dict.fromkeys(result.split for result in results):
         like = next(result for result in results if result.split == split)
         videos = like.videos.assign(ef_pred=answer)
-        intervals = bootstrap_intervals(videos["ef_true"], videos["ef_pred"], **_resampling(data, videos))
-        run = RunReport(name="no video looked at", method=f"mean training EF, {number(answer, 1)}\u00a0%")
+        intervals = video_intervals(videos, **resampling(data))
+        run = RunReport(name="Baseline: always the mean EF", method=f"answers {number(answer, 1)}\u00a0%")
         rows.append((Result(run, split, "–", videos, intervals), answer))
     return rows
 
@@ -117,16 +125,27 @@ _METRIC_COLUMNS = (
 )
 
 
-_METRIC_WORDS = (
-    "MAE, RMSE, bias and limits are in EF percentage points. R² is 1 − SSE/SST; r is Pearson’s correlation and r² "
-    "its square, which some publications print as R². Bias is the mean of predicted minus true EF; the limits of "
-    "agreement are the bias ∓ 1.96 standard deviations (ddof = 1)."
-)
+_PUBLIC = "squared_pearson"
+"""The metric that stands here only because public code prints it (as R²)."""
 
 
-def _metric_cells(intervals: Mapping[str, Interval]) -> list[Cell]:
+def _metric_columns(data: ReportData) -> list[tuple[str, str, int, int]]:
+    return [column for column in _METRIC_COLUMNS if data.public_names or column[0] != _PUBLIC]
+
+
+def _metric_words(data: ReportData) -> str:
+    public = " and r² its square, which some publications print as R²" if data.public_names else ""
+    return (
+        "MAE, RMSE, bias and limits are in EF percentage points. R² is 1 − SSE/SST; r is Pearson’s "
+        f"correlation{public}. Bias is the mean of predicted minus true EF; the limits of agreement are the bias "
+        "∓ 1.96 standard deviations (ddof = 1)."
+    )
+
+
+def _metric_cells(data: ReportData, intervals: Mapping[str, Interval]) -> list[Cell]:
     cells = [
-        interval_cell(intervals[key], digits, scale, sign=key == "bias") for key, _, digits, scale in _METRIC_COLUMNS
+        interval_cell(intervals[key], digits, scale, sign=key == "bias")
+        for key, _, digits, scale in _metric_columns(data)
     ]
     limits = (number(intervals[key].value) for key in ("lower_limit", "upper_limit"))
     return [*cells, Cell(" to ".join(limits))]
@@ -134,20 +153,20 @@ def _metric_cells(intervals: Mapping[str, Interval]) -> list[Cell]:
 
 def _videos_cell(videos: pd.DataFrame) -> Cell:
     patients = videos["patient"].nunique()
-    return Cell(count(len(videos)), f"{count(patients)} patients" if patients < len(videos) else "")
+    return Cell(count(len(videos)), f"{count(patients)} patients" if patients < len(videos) else "", len(videos))
 
 
-def _run_row(result: Result) -> list[Cell]:
+def _run_row(data: ReportData, result: Result) -> list[Cell]:
     run = result.run
     return [
         Cell(run.name),
-        Cell(run.method),
-        Cell("–" if run.seed is None else str(run.seed)),
-        Cell("–" if run.labels is None else count(run.labels.labelled)),
         Cell(result.split),
         Cell(result.protocol),
+        *_metric_cells(data, result.intervals),
         _videos_cell(result.videos),
-        *_metric_cells(result.intervals),
+        Cell("–") if run.labels is None else count_cell(run.labels.labelled),
+        Cell(run.method),
+        Cell("–" if run.seed is None else str(run.seed)),
     ]
 
 
@@ -168,24 +187,28 @@ def runs_section(data: ReportData, results: Sequence[Result], naive: Sequence[tu
     blocks: list[Block] = []
     for place in places_of(results):
         errors = [(result.run.name, result.intervals["mae"]) for result in results if result.where == place]
-        caption = f"Mean absolute error on split {place[0]}, {place[1]}, with {percent(data.level)} intervals."
+        like = next(result for result in results if result.where == place)
+        split, protocol = place_words(like)
+        caption = f"Mean absolute error on {split} videos with {percent(data.level)} intervals; {protocol}"
         for other in (other for other, _ in naive if other.split == place[0]):
-            caption += f" Always answering the mean training EF: {number(other.intervals['mae'].value)}."
-        blocks.append(Drawing(figures.interval_figure(errors, "mean absolute error, EF points"), caption))
+            caption += f" Baseline, always the mean EF: {number(other.intervals['mae'].value)}."
+        blocks.append(Figure(figures.interval_figure(errors, "mean absolute error, EF points"), caption))
     if results:
-        columns = ["<run", "<method", "seed", "labelled", "<split", "<protocol", "videos"]
-        columns += [label for _, label, *_ in _METRIC_COLUMNS] + ["limits of agreement"]
-        rows = [_run_row(result) for result in [*results, *(other for other, _ in naive)]]
+        columns = ["<run", "<split", "<protocol", *(label for _, label, *_ in _metric_columns(data))]
+        columns += ["limits of agreement", "videos", "labelled", "<method", "seed"]
+        rows = [_run_row(data, result) for result in [*results, *(other for other, _ in naive)]]
         grouped = any(result.videos["patient"].nunique() < len(result.videos) for result in results)
         unit = "patients, with all their videos" if grouped else "videos"
         caption = (
-            f"Each run, with {percent(data.level)} percentile bootstrap intervals: "
+            f"Each run with {percent(data.level)} percentile bootstrap intervals: "
             f"{count(data.resamples)} resamples of {unit}."
         )
-        blocks += [table_with_common_columns(columns, rows, caption), Text(_METRIC_WORDS)]
+        blocks += [table_with_common_columns(columns, rows, caption), Text(_metric_words(data))]
     blocks += missing_runs(data, "regress", "predictions", lambda run: run.predictions is not None, "predictions.csv")
     if results and not naive:
-        blocks.append(Missing("No training EF given, so there is no naive baseline to compare with."))
+        blocks.append(
+            Missing("No training EF is known, so there is no baseline that always answers their mean (labels.csv).")
+        )
     return Section("Ejection fraction, run by run", blocks)
 
 
@@ -211,12 +234,12 @@ def _labelled(run: RunReport) -> int | None:
     return None if run.labels is None else run.labels.labelled
 
 
-def seeds_section(results: Sequence[Result]) -> Section:
+def seeds_section(data: ReportData, results: Sequence[Result]) -> Section:
     rows = []
     for place in places_of(results):
         for name, members in _families([r for r in results if r.where == place]).items():
             cells = [Cell(name), Cell(place[0]), Cell(place[1]), Cell(str(len(members)))]
-            for key, _, digits, scale in _METRIC_COLUMNS:
+            for key, _, digits, scale in _metric_columns(data):
                 mean, sd = mean_and_sd([scale * member.intervals[key].value for member in members])
                 spread = f"± {number(sd, digits)}" if len(members) > 1 else ""
                 cells.append(Cell(number(mean, digits, sign=key == "bias"), spread))
@@ -225,7 +248,7 @@ def seeds_section(results: Sequence[Result]) -> Section:
     if not rows:
         blocks.append(Missing("No predictions, so there is nothing to average."))
     elif any(row[3].text != "1" for row in rows):
-        columns = ["<method", "<split", "<protocol", "runs", *(label for _, label, *_ in _METRIC_COLUMNS)]
+        columns = ["<method", "<split", "<protocol", "runs", *(label for _, label, *_ in _metric_columns(data))]
         words = "Mean ± standard deviation (ddof = 1) over the runs of a method: how much the seed matters."
         blocks.append(table_with_common_columns(columns, rows, words))
     else:
@@ -246,25 +269,24 @@ def _common(a: Sequence[Result], b: Sequence[Result]) -> tuple[pd.DataFrame, np.
 def _test_cell(test: TTest | None) -> Cell:
     if test is None:
         return Cell("–", "needs 2 runs each")
-    return Cell(p_value(test.p), f"t = {number(test.statistic)}")
+    return Cell(p_value(test.p), f"t = {number(test.statistic)}", test.p)
 
 
 def _difference_row(data: ReportData, name: str, a: Sequence[Result], b: Sequence[Result]) -> list[Cell]:
     videos, preds_a, preds_b = _common(a, b)
-    true = videos["ef_true"].to_numpy(float)
-    differences = [
-        paired_difference(true, preds_a, preds_b, metric, **_resampling(data, videos)) for metric in ("mae", "rmse")
-    ]
-    runs = [[result.intervals["mae"].value for result in family] for family in (a, b)]
-    over_runs = unpaired_t(*runs) if min(map(len, runs)) > 1 else None
+    true, patients = videos["ef_true"].to_numpy(float), videos["patient"]
+    by_mae, by_rmse = (
+        compare_methods(true, preds_a, preds_b, metric, groups=patients, **resampling(data))
+        for metric in ("mae", "rmse")
+    )
     return [
         Cell(name),
         Cell(a[0].split),
         Cell(a[0].protocol),
-        Cell(count(len(videos))),
-        *(interval_cell(difference, sign=True) for difference in differences),
-        _test_cell(paired_t(true, preds_a, preds_b)),
-        _test_cell(over_runs),
+        count_cell(len(videos)),
+        *(interval_cell(found.difference, sign=True) for found in (by_mae, by_rmse)),
+        _test_cell(by_mae.over_videos),
+        _test_cell(by_mae.over_runs),
         Cell(f"{len(a)} and {len(b)}"),
     ]
 
@@ -309,9 +331,9 @@ def agreement_section(results: Sequence[Result]) -> Section:
             if r.where == place
         ]
         for part in chunks(panels):
-            where = f"split {place[0]}, {place[1]}"
-            words = f"Predicted against true EF, {where}; dashed: identity."
-            blocks.append(Drawing(figures.scatter_figure(part), words))
-            words = f"Differences, {where}; solid: bias, dashed: 95 % limits of agreement."
-            blocks.append(Drawing(figures.bland_altman_figure(part), words))
+            where = f"split {place[0]}, protocol {place[1]}"
+            words = f"Predicted against true EF, {where}; on the dashed line both are the same."
+            blocks.append(Figure(figures.scatter_figure(part), words))
+            words = f"Predicted minus true EF, {where}; solid: bias, dashed: 95 % limits of agreement."
+            blocks.append(Figure(figures.bland_altman_figure(part), words))
     return Section("Agreement with the labels", blocks or [Missing("No predictions, so there is nothing to draw.")])

@@ -1,4 +1,4 @@
-"""Numbers to figures: each function takes arrays and gives one SVG as a string.
+"""Numbers to figures: each function takes arrays and gives one `Picture`, which is drawn as SVG or PNG when asked.
 
 Figures are drawn with matplotlib's object interface (no windows, no global state) on a transparent ground, in
 colours of Okabe and Ito's palette, which colour-blind readers can tell apart; lines and markers differ as
@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,33 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw_svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:
-    """An SVG of `width` x `height` inches on which `draw` has drawn, in the common style."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+PNG_DPI = 200
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of `width` x `height` inches that `draw` draws, in the common style, in the format asked for."""
+
+    width: float
+    height: float
+    draw: Callable[[Figure], None]
+
+    @cached_property
+    def svg(self) -> str:
+        """As SVG on a transparent ground; the same figure gives the same bytes."""
+        return self._saved(format="svg", metadata={"Date": None, "Creator": None}).decode()
+
+    def png(self) -> bytes:
+        """As PNG on white, for slides and papers."""
+        return self._saved(format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
+
+    def _saved(self, **how: Any) -> bytes:
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(figsize=(self.width, self.height), layout="constrained")
+            self.draw(figure)
+            buffer = io.BytesIO()
+            figure.savefig(buffer, **how)
+        return buffer.getvalue()
 
 
 def _fill(figure: Figure, count: int, columns: int, draw: Callable[[Axes, int], None]) -> None:
@@ -95,7 +115,7 @@ def _fill(figure: Figure, count: int, columns: int, draw: Callable[[Axes, int], 
 
 def _panels(
     count: int, columns: int, height: float, draw: Callable[[Axes, int], None], legend: Sequence[Line2D] = ()
-) -> str:
+) -> Picture:
     """A sheet of `count` panels, each `height` inches high and `WIDTH` / `columns` wide, and a legend below."""
     used = min(columns, count)
     legend_columns = max(1, min(int(WIDTH / columns * used / 2.5), len(legend)))
@@ -106,7 +126,7 @@ def _panels(
         if legend:
             figure.legend(handles=legend, loc="outside lower left", ncols=legend_columns, handlelength=3)
 
-    return draw_svg(WIDTH / columns * used, height * math.ceil(count / used) + legend_height, on)
+    return Picture(WIDTH / columns * used, height * math.ceil(count / used) + legend_height, on)
 
 
 def _minus(text: str) -> str:
@@ -156,7 +176,7 @@ def _beside(axis: Axes, y: float, text: str) -> None:
     )
 
 
-def scatter_figure(panels: Sequence[Comparison]) -> str:
+def scatter_figure(panels: Sequence[Comparison]) -> Picture:
     """Predicted against true EF with the identity line, the number of videos, MAE and R2: a panel per run."""
     pairs = _checked(panels)
     everything = np.concatenate([np.concatenate(pair[1:]) for pair in pairs])
@@ -177,7 +197,7 @@ def scatter_figure(panels: Sequence[Comparison]) -> str:
     return _panels(len(pairs), 4, 2.65, draw)
 
 
-def bland_altman_figure(panels: Sequence[Comparison]) -> str:
+def bland_altman_figure(panels: Sequence[Comparison]) -> Picture:
     """Bland and Altman's figure: predicted minus true EF over their mean, with bias and 95 % limits."""
     pairs = _checked(panels)
     limits = [limits_of_agreement(true, pred) for _, true, pred in pairs]
@@ -198,7 +218,7 @@ def bland_altman_figure(panels: Sequence[Comparison]) -> str:
     return _panels(len(pairs), 4, 2.3, draw)
 
 
-def interval_figure(rows: Sequence[tuple[str, Interval]], label: str) -> str:
+def interval_figure(rows: Sequence[tuple[str, Interval]], label: str) -> Picture:
     """Values with their intervals, one line per row, top to bottom; `label` names the number and its unit."""
     if not rows:
         raise EchocycleError("There is nothing to draw.")
@@ -219,7 +239,7 @@ def interval_figure(rows: Sequence[tuple[str, Interval]], label: str) -> str:
         axis.grid(False, axis="y")
         axis.spines["left"].set_visible(False)
 
-    return draw_svg(WIDTH, 0.62 + 0.27 * len(rows), on)
+    return Picture(WIDTH, 0.62 + 0.27 * len(rows), on)
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -256,7 +276,7 @@ def _line(number: int) -> dict[str, Any]:
     return {"color": SERIES[number % len(SERIES)], "linestyle": DASHES[number % len(DASHES)]}
 
 
-def losses_figure(runs: Mapping[str, pd.DataFrame]) -> str:
+def losses_figure(runs: Mapping[str, pd.DataFrame]) -> Picture:
     """Training curves: one panel per named loss, one line per run, from tables as `read_losses` gives them.
 
     The axis is logarithmic where a loss is above 0 throughout and spans more than a factor of 20.
@@ -307,7 +327,7 @@ def overlay_figure(
     true: NDArray | None,
     pred: NDArray | None,
     captions: Sequence[str] | None = None,
-) -> str:
+) -> Picture:
     """A sheet of frames (n, height, width) with the outlines of true (blue) and predicted (orange) masks.
 
     Masks are (n, height, width), booleans or probabilities; either may be missing, and so may a single

@@ -1,33 +1,16 @@
-"""The report: sections of text, tables and figures to one self-contained HTML page, or to Markdown.
+"""A page as HTML: one self-contained file, the one way in which all pages of the project become HTML.
 
-The page asks no other host for anything and runs no script. It follows the reader's light or dark setting,
-and prints.
+The page asks no other host for anything and runs no script. It follows the reader's light or dark setting, can be
+read on a phone, and prints.
 """
 
 import re
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from echocycle.files import write_text
 from echocycle.reporting import figures
-from echocycle.reporting.blocks import DISCLAIMER, Contents
-from echocycle.reporting.contents import build_contents
-from echocycle.reporting.markdown import write_markdown
-from echocycle.reporting.run_data import LabelBudget, Overlays, Provenance, ReportData, RunReport
-
-__all__ = [
-    "LabelBudget",
-    "Overlays",
-    "Provenance",
-    "ReportData",
-    "RunReport",
-    "render_report",
-    "write_markdown",
-    "write_report",
-]
-
+from echocycle.reporting.blocks import Cell, Code, Emphasis, Link, Page, Part, Strong, Words, parts_of
 
 _PAGE_COLOURS = {figures.INK: "ink", figures.MUTED: "muted", figures.GRID: "line"} | {
     colour: f"series-{number}" for number, colour in enumerate(figures.SERIES[:4])
@@ -49,9 +32,32 @@ def inline_svg(svg: str, prefix: str) -> Markup:
     return Markup(svg)
 
 
-def _environment() -> Environment:
+def _part(part: Part) -> Markup:
+    match part:
+        case Code(text):
+            return Markup("<code>{}</code>").format(text)
+        case Emphasis(text):
+            return Markup("<em>{}</em>").format(text)
+        case Strong(text):
+            return Markup("<strong>{}</strong>").format(text)
+        case Link(text, url):
+            return Markup('<a href="{}">{}</a>').format(url, text)
+        case _:
+            return escape(part)
+
+
+def _words(words: Words) -> Markup:
+    return Markup("").join(_part(part) for part in parts_of(words))
+
+
+def _cell_text(cell: Cell) -> Markup:
+    return _part(Link(cell.text, cell.link) if cell.link else cell.text)
+
+
+def write_html(page: Page) -> str:
+    """The page as HTML."""
     environment = Environment(
-        loader=PackageLoader("echocycle", "evaluation"),
+        loader=PackageLoader("echocycle.reporting", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -59,16 +65,7 @@ def _environment() -> Environment:
     )
     numbers = iter(range(1, 1_000_000))
     environment.globals["inline"] = lambda svg: inline_svg(svg, f"f{next(numbers)}")
-    return environment
-
-
-def render_report(data: ReportData | Contents) -> str:
-    """The report as one HTML page. Nothing is skipped silently: what is missing is named where it belongs."""
-    contents = data if isinstance(data, Contents) else build_contents(data)
-    page = _environment().get_template("report.html.jinja").render(report=contents, disclaimer=DISCLAIMER)
-    return re.sub(r"\n\s*\n+", "\n", page)
-
-
-def write_report(path: Path, data: ReportData | Contents) -> None:
-    """Write the HTML page to `path`, whole or not at all."""
-    write_text(path, render_report(data))
+    environment.globals["words"] = _words
+    environment.globals["cell_text"] = _cell_text
+    text = environment.get_template("page.html.jinja").render(page=page)
+    return re.sub(r"\n\s*\n+", "\n", text)

@@ -10,7 +10,19 @@ from echocycle.evaluation.metrics import METRICS, dice_per_video, pooled_dice
 from echocycle.evaluation.tables import check_dice, check_volumes
 from echocycle.reporting import figures
 from echocycle.reporting.about_sections import missing_runs
-from echocycle.reporting.blocks import Block, Cell, Details, Drawing, Missing, Section, Table, count, number
+from echocycle.reporting.blocks import (
+    Block,
+    Cell,
+    Details,
+    Figure,
+    Missing,
+    Section,
+    Table,
+    count,
+    count_cell,
+    number,
+    number_cell,
+)
 from echocycle.reporting.ef_sections import Result, table_with_common_columns
 from echocycle.reporting.run_data import ReportData, RunReport
 
@@ -20,7 +32,7 @@ _DISAGREEMENTS = 15  # videos listed where EF by discs and the label differ most
 # --- masks ----------------------------------------------------------------------------------------
 
 
-def _dice_rows(run: RunReport, problems: list[str]) -> list[list[Cell]]:
+def _dice_rows(run: RunReport, public_names: bool, problems: list[str]) -> list[list[Cell]]:
     if run.dice is None:
         return []
     try:
@@ -34,31 +46,39 @@ def _dice_rows(run: RunReport, problems: list[str]) -> list[list[Cell]]:
             return [Cell("–"), Cell("–")]
         counts = [part[name] for name in ("intersection", "size_true", "size_pred")]
         values = pooled_dice(*counts), float(dice_per_video(*counts).mean())
-        return [Cell(number(100 * value, 1)) for value in values]
+        return [number_cell(100 * value, 1) for value in values]
 
     rows = []
     for split, part in table.groupby("split", sort=False):
         ed, es = (cells(part[part["phase"] == phase]) for phase in ("ED", "ES"))
         phases = part[part["phase"] != "all"]
         both = cells(phases if len(phases) else part)
-        start = [Cell(run.name), Cell(str(split)), Cell(count(part["video"].nunique()))]
-        rows.append([*start, Cell("by area"), *ed, *es, *both])
-        rows.append([*start, Cell("as the public code names them"), *es, *ed, *both])
+        start, videos = [Cell(run.name), Cell(str(split))], count_cell(part["video"].nunique())
+        if not public_names:
+            rows.append([*start, *ed, *es, *both, videos])
+            continue
+        rows.append([*start, Cell("by area"), *ed, *es, *both, videos])
+        rows.append([*start, Cell("as the public code names them"), *es, *ed, *both, videos])
     return rows
 
 
 def dice_section(data: ReportData, problems: list[str]) -> Section:
-    rows = [row for run in data.runs for row in _dice_rows(run, problems)]
+    rows = [row for run in data.runs for row in _dice_rows(run, data.public_names, problems)]
     blocks: list[Block] = []
     if rows:
-        columns = ["<run", "<split", "videos", "<naming", "ED, pooled", "ED, mean", "ES, pooled", "ES, mean"]
+        columns = ["<run", "<split", *["<naming"] * data.public_names, "ED, pooled", "ED, mean", "ES, pooled"]
         words = (
             "Dice of the left ventricle, %. Pooled: over the pixels of all videos together; mean: of the Dice of "
-            "each video. By area, ED is the larger of a video’s two traced masks. The public code of "
-            "EchoNet-Dynamic and of work built on it calls the trace listed last “large”, which is ES in the "
-            "published files: its ED and ES are exchanged, and so are numbers printed by it."
+            "each video. ED is the larger of a video’s two traced masks."
         )
-        blocks.append(table_with_common_columns([*columns, "both, pooled", "both, mean"], rows, words))
+        if data.public_names:
+            words += (
+                " The public code of EchoNet-Dynamic and of work built on it calls the trace listed last “large”, "
+                "which is ES in the published files: its ED and ES are exchanged, and so are numbers printed by it."
+            )
+        blocks.append(
+            table_with_common_columns([*columns, "ES, mean", "both, pooled", "both, mean", "videos"], rows, words)
+        )
     blocks += missing_runs(data, "segment", "overlaps of masks", lambda run: run.dice is not None, "dice.csv")
     return Section("Segmentation", blocks)
 
@@ -68,15 +88,15 @@ def _ef_row(run: str, split: str, source: str, true: pd.Series, pred: pd.Series)
         key: METRICS[key](true, pred) if len(true) > 1 else math.nan for key in ("mae", "rmse", "r2", "pearson", "bias")
     }
     return [
-        Cell(run),
-        Cell(split),
         Cell(source),
-        Cell(count(len(true))),
-        Cell(number(values["mae"])),
-        Cell(number(values["rmse"])),
-        Cell(number(100 * values["r2"], 1)),
-        Cell(number(values["pearson"], 3)),
-        Cell(number(values["bias"], sign=True)),
+        Cell(split),
+        number_cell(values["mae"]),
+        number_cell(values["rmse"]),
+        number_cell(100 * values["r2"], 1),
+        number_cell(values["pearson"], 3),
+        number_cell(values["bias"], sign=True),
+        count_cell(len(true)),
+        Cell(run),
     ]
 
 
@@ -142,7 +162,7 @@ def volumes_section(data: ReportData, results: Sequence[Result], problems: list[
             further.append(Details(f"{run.name}, split {split}: largest disagreements", [worst]))
     blocks: list[Block] = []
     if rows:
-        columns = ["<masks of", "<split", "<EF", "videos", "MAE", "RMSE", "R², %", "r", "bias"]
+        columns = ["<EF", "<split", "MAE", "RMSE", "R², %", "r", "bias", "videos", "<masks of"]
         words = (
             "EF from masks alone (Simpson’s single-plane rule of 20 discs; area and length: 8A²/3πL), median over "
             "beats, beside EF regressed from video, against the labels of the same videos."
@@ -159,8 +179,8 @@ def masks_section(data: ReportData, problems: list[str]) -> Section:
         try:
             if run.overlays is not None:
                 shown = run.overlays
-                svg = figures.overlay_figure(shown.frames, shown.true, shown.pred, shown.captions)
-                blocks.append(Drawing(svg, f"Masks of {run.name}: true (solid, blue), predicted (dashed, orange)."))
+                picture = figures.overlay_figure(shown.frames, shown.true, shown.pred, shown.captions)
+                blocks.append(Figure(picture, f"Masks of {run.name}: true (solid, blue), predicted (dashed, orange)."))
         except EchocycleError as error:
             problems.append(f"Masks of {run.name}: {error}")
     blocks += missing_runs(

@@ -62,6 +62,9 @@ class RunReport:
     volumes: pd.DataFrame | None = None
     losses: Path | None = None  # CSV: step, and a column per named loss
     overlays: Overlays | None = None
+    overlay_files: Mapping[str, str] = field(default_factory=dict)  # by video: where its film lies, seen from the page
+    evaluated: Mapping[str, Any] = field(default_factory=dict)  # the settings of its evaluation
+    not_measured: Mapping[str, int] = field(default_factory=dict)  # by split: videos without an answer
     provenance: Provenance | None = None
 
 
@@ -73,6 +76,8 @@ class ReportData:
     runs: Sequence[RunReport]
     date: str = ""
     provenance: Provenance = field(default_factory=Provenance)
+    delivered: str = ""  # the run whose model is handed on; by default the last one that has predictions
+    public_names: bool = False  # the data are the public ones, or a phantom of their form: numbers of papers compare
     train_ef: Sequence[float] | np.ndarray | None = None  # percent, labelled videos: for the naive baseline
     reference: str | None = None  # the method others are compared with; the first one by default
     warnings: Sequence[str] = ()

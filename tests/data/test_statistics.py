@@ -121,3 +121,14 @@ def test_a_flat_or_tiny_video_can_be_described(shape: tuple[int, ...], level: in
 
 def test_every_measure_has_words(data: TrainingData) -> None:
     assert set(reference(data, None)["ranges"]) == set(WORDS)
+
+
+def test_a_share_is_told_in_percent_and_never_below_nothing() -> None:
+    ranges = {"ranges": {"dark_share": [-0.00345, 0.0383], "fps": [50.0, 60.0]}}
+    dark = np.zeros((4, 112, 112), np.uint8)
+    dark[0, 50, 50] = 1
+    first, second = unlike(dark, 26.0, ranges)
+    assert first == (
+        "Unlike the training videos: share of black pixels in the sector is 100 %; there it lies between 0 % and 3.83 %."
+    )
+    assert second == "Unlike the training videos: frames a second is 26; there it lies between 50 and 60."

@@ -307,10 +307,36 @@ def test_unpaired_t_of_published_run_means():
     assert test.p == pytest.approx(0.004, abs=0.0005)
 
 
+def test_t_tests_are_their_formulas():
+    """With loops, as Student and Welch wrote them: what published tables were made with before scipy did it."""
+    true, a = cohort(30)
+    _, b = cohort(30, seed=1)
+    pairs = [abs(x - t) - abs(y - t) for t, x, y in zip(true, a, b, strict=True)]
+    mean = sum(pairs) / 30
+    error = math.sqrt(sum((pair - mean) ** 2 for pair in pairs) / 29 / 30)
+    ours = paired_t(true, a, b)
+    assert ours.difference == pytest.approx(mean, rel=1e-12)
+    assert ours.statistic == pytest.approx(mean / error, rel=1e-12)
+    assert ours.p == pytest.approx(2 * stats.t.sf(abs(mean / error), 29), rel=1e-12)
+    first, second = [5.61, 5.57, 5.7], [5.4, 5.47, 5.52, 5.6]
+    variances = [np.var(values, ddof=1) for values in (first, second)]
+    pooled = (2 * variances[0] + 3 * variances[1]) / 5
+    shares = variances[0] / 3, variances[1] / 4
+    difference = np.mean(first) - np.mean(second)
+    for equal, error, degrees in (
+        (True, math.sqrt(pooled * (1 / 3 + 1 / 4)), 5),
+        (False, math.sqrt(sum(shares)), sum(shares) ** 2 / (shares[0] ** 2 / 2 + shares[1] ** 2 / 3)),
+    ):
+        ours = unpaired_t(first, second, equal_variance=equal)
+        expected = difference / error, degrees, 2 * stats.t.sf(abs(difference / error), degrees)
+        assert (ours.statistic, ours.degrees, ours.p) == pytest.approx(expected, rel=1e-10)
+
+
 def test_t_test_without_spread_says_nothing():
-    test = paired_t(TRUE, PRED, PRED)
-    assert test.difference == 0
-    assert math.isnan(test.p)
+    for test in (paired_t(TRUE, PRED, PRED), unpaired_t([4.0, 4.0], [5.0, 5.0])):
+        assert test.difference in (0, -1)
+        assert math.isnan(test.p)
+        assert math.isnan(test.statistic)
     with pytest.raises(EchocycleError, match="2 a side, not 1 and 2"):
         unpaired_t([1], [1, 2])
 

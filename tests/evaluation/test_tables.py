@@ -12,6 +12,7 @@ from echocycle.evaluation.tables import (
     PREDICTIONS,
     VOLUMES,
     dice_row,
+    explain_protocol,
     per_video,
     read_dice,
     read_predictions,
@@ -128,3 +129,31 @@ def test_volumes_table_may_have_gaps(tmp_path: Path):
     assert frame["beats"].tolist() == [3, 0]
     with pytest.raises(EchocycleError, match="'video' repeats"):
         write_volumes(tmp_path / "volumes.csv", pd.concat([volumes(), volumes()]))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("all-clips", "clips from every start."),
+        ("strided", "clips from every 4th start."),
+        ("one-clip", "5 random draws of one clip"),
+        ("one-clip-3", "that of one clip, drawn at random with seed 3."),
+        ("beat-by-beat", "one clip around each systole"),
+    ],
+)
+def test_protocols_are_explained(protocol: str, words: str):
+    assert words in explain_protocol(protocol, 4, 5)
+
+
+def test_what_is_not_known_of_a_protocol_is_not_made_up():
+    assert explain_protocol("strided") == "a video's EF is the mean over clips from every n-th start."
+    assert explain_protocol("somebody's own") == ""
+
+
+def test_all_broken_rules_are_named_at_once(tmp_path: Path):
+    frame = predictions().assign(ef_true=555.0, split="")
+    with pytest.raises(EchocycleError) as error:
+        write_predictions(tmp_path / "predictions.csv", frame)
+    said = str(error.value)
+    assert "column 'split' must not be empty (row 2: , row 3: , row 4:  and 3 more)" in said
+    assert "column 'ef_true' must lie between 0 and 100" in said

@@ -177,6 +177,8 @@ def test_the_page_says_where_it_comes_from(page: str) -> None:
     assert "regress x: failed (EchocycleError: it broke)" in page
     assert "two worlds" in page
     assert "Table IV: Masks" in page
+    assert "for MAE (protocol strided) a negative one" in page
+    assert "protocol: one-clip; 30 test videos" in page
     assert "First weights of the EF networks: `shapes`" in page
 
 

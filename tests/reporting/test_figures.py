@@ -41,16 +41,16 @@ def masks() -> np.ndarray:
 def test_scatter_says_its_numbers_and_repeats_itself():
     true, pred = cohort()
     panels = [Comparison("student", true, pred), Comparison("teacher", true, true + 1)]
-    svg = scatter_figure(panels)
+    svg = scatter_figure(panels).svg
     text = words(svg)
     assert {"student", "teacher", "n = 40", f"MAE {mae(true, pred):.2f}", "MAE 1.00"} <= set(text)
     assert f"R² {100 * r2(true, pred):.1f} %" in text
-    assert svg == scatter_figure(panels)
+    assert svg == scatter_figure(panels).svg
 
 
 def test_bland_altman_says_bias_and_limits():
     true, pred = cohort()
-    text = words(bland_altman_figure([Comparison("student", true, pred)]))
+    text = words(bland_altman_figure([Comparison("student", true, pred)]).svg)
     for value in (bias(true, pred), *limits_of_agreement(true, pred)):
         assert f"{value:+.1f}".replace("-", "−") in text
 
@@ -67,7 +67,7 @@ def test_panels_are_limited_and_checked():
 
 def test_intervals():
     rows = [("student", Interval(4.06, 3.9, 4.23)), ("undefined", Interval(5.5, np.nan, np.nan))]
-    assert {"student", "undefined", "4.06", "5.50", "MAE"} <= set(words(interval_figure(rows, "MAE")))
+    assert {"student", "undefined", "4.06", "5.50", "MAE"} <= set(words(interval_figure(rows, "MAE").svg))
 
 
 def test_losses(tmp_path: Path):
@@ -76,7 +76,7 @@ def test_losses(tmp_path: Path):
     table["val"] = np.where(steps % 250 == 0, 3.0, np.nan)
     table.to_csv(tmp_path / "losses.csv", index=False)
     other = pd.DataFrame({"step": [0], "css": [2.0]})
-    svg = losses_figure({"student": read_losses(tmp_path / "losses.csv"), "segmenter": other})
+    svg = losses_figure({"student": read_losses(tmp_path / "losses.csv"), "segmenter": other}).svg
     assert {"loss", "val", "css", "student", "segmenter", "step"} <= set(words(svg))
 
 
@@ -108,11 +108,11 @@ def test_overlays():
     frames = np.full((3, 24, 32), 90, np.uint8)
     predicted = masks().astype(float) * 0.8
     predicted[2] = 0
-    svg = overlay_figure(frames, masks(), predicted, ["one", "two", "three"])
+    svg = overlay_figure(frames, masks(), predicted, ["one", "two", "three"]).svg
     assert {"one", "two", "three", "true", "predicted"} <= set(words(svg))
     assert svg.count("data:image/png;base64") == 3
-    assert "predicted" not in words(overlay_figure(frames, masks(), None))
-    assert "true" not in words(overlay_figure(frames, None, None))
+    assert "predicted" not in words(overlay_figure(frames, masks(), None).svg)
+    assert "true" not in words(overlay_figure(frames, None, None).svg)
     with pytest.raises(EchocycleError, match="true masks"):
         overlay_figure(frames, masks()[:2], None)
     with pytest.raises(EchocycleError, match="1 captions for 3"):
