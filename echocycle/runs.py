@@ -20,11 +20,29 @@ from pathlib import Path
 from typing import Any
 
 from echocycle import __version__
+from echocycle.checked import check_kinds, checked_json
 from echocycle.errors import EchocycleError
 from echocycle.files import LEFTOVERS, difference, read_json, sweep, write_json
+from echocycle.locks import lock_file
+from echocycle.partial import PartialFolder, as_json
+from echocycle.settings.convert import identity_of, to_dict
 
-OPERATIONAL = ("workers", "device", "checkpoint_seconds", "tensorboard")
-"""Settings that may change when a run is gone on with."""
+KINDS = {
+    "stage": str,
+    "settings": {"method": str, "weights": str, "loop": {"seed": int}},
+    "data": {"id": str, "source": str, "phantom_version": (int, type(None))},
+    "budget": {
+        "labelled": int,
+        "unlabelled": int,
+        "validation": int,
+        "labels_used_in_all": int,
+        "unlabelled_annotation_allowed": bool,
+    },
+    "reads_unlabelled_annotation": bool,
+    "where": {"store": str},
+    "made_with": {"versions": {"echocycle": str, "torch": str}, "machine": str, "command": str},
+}
+"""What run.json holds of every stage; there is more."""
 
 
 class Run:
@@ -32,6 +50,7 @@ class Run:
 
     def __init__(self, path: Path):
         self.path = Path(path)
+        self._made = PartialFolder(self.path, {}, seal="done.json", private=("resume.ckpt",), in_place=True)
 
     @property
     def id(self) -> str:
@@ -40,11 +59,17 @@ class Run:
 
     @property
     def info(self) -> dict[str, Any]:
-        """The content of run.json."""
+        """The content of run.json.
+
+        Raises `EchocycleError` where there is none, and for a key that is missing or of another kind.
+        """
         if not (self.path / "run.json").exists():
             raise EchocycleError(f"{self.path} is not a run (no run.json). Name a folder that a stage wrote.")
-        content: dict[str, Any] = read_json(self.path / "run.json")
-        return content
+        return checked_json(self.path / "run.json", KINDS, self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        return f"The run {self.path} was changed or damaged: copy it again, or delete it and make it anew."
 
     @property
     def done(self) -> bool:
@@ -52,46 +77,55 @@ class Run:
         return (self.path / "done.json").exists()
 
     @property
+    def closed(self) -> bool:
+        """Whether it is done, and nothing private is left in it."""
+        return self.done and self._made.closed
+
+    @property
     def model(self) -> Path:
         """The bundle's folder."""
         return self.path / "model"
 
-    def start(
-        self, stage: str, settings: dict[str, Any], facts: dict[str, Any], where: dict[str, str] | None = None
-    ) -> bool:
+    def start(self, stage: str, settings: Any, facts: dict[str, Any], where: dict[str, str]) -> bool:
         """Begin the run, or go on with it if `settings` and `facts` are the same; False when it is already done.
 
-        `where` holds paths of other folders, which may change between the two; so may what only says how to
-        compute (`OPERATIONAL`).
+        Args:
+            settings: those of the stage; what only says how to compute (`OPERATIONAL`) may change between the two.
+            where: paths of other folders, which may change too.
 
-        Raises `EchocycleError` if the folder holds another run.
+        Raises:
+            EchocycleError: the folder holds another run.
         """
-        identity = {"stage": stage, "settings": settings, **facts}
+        made = {"stage": stage, "settings": to_dict(settings), **facts}
         if (self.path / "run.json").exists():
-            before = self.info
-            for key, value in identity.items():
-                was, now = _essential(before.get(key)), _essential(value)
+            before = read_json(self.path / "run.json")
+            check_kinds(before, {"settings": dict}, f"{self.path / 'run.json'}: ", self._remedy)
+            for key, value in made.items():
+                was, now = before.get(key), as_json(value)
+                if key == "settings":
+                    was, now = (identity_of(type(settings), each) for each in (was, now))
                 if was != now:
-                    changed = difference(was, now, key)
                     raise EchocycleError(
-                        f"{self.path} holds a run with other settings ({changed}). Choose another folder, or delete "
-                        "this one."
+                        f"{self.path} holds a run with other settings ({difference(was, now, key)}). Choose another "
+                        "folder, or delete this one."
                     )
+            check_kinds(before, KINDS, f"{self.path / 'run.json'}: ", self._remedy)
             if self.done:
-                (self.path / "resume.ckpt").unlink(missing_ok=True)
+                self._made.close()
                 return False
             sweep(self.path)
             sweep(self.model)
             return True
-        if self.path.exists() and any(not path.match(LEFTOVERS) for path in self.path.iterdir()):
+        own = lock_file(self.path.resolve()).name
+        if self.path.exists() and any(not each.match(LEFTOVERS) and each.name != own for each in self.path.iterdir()):
             raise EchocycleError(f"{self.path} is not empty and holds no run; choose another folder.")
-        write_json(self.path / "run.json", {**identity, "where": where or {}, "made_with": versions()})
+        write_json(self.path / "run.json", {**made, "where": where, "made_with": versions()})
         return True
 
     def finish(self, result: dict[str, Any]) -> None:
         """Mark the run as done."""
-        write_json(self.path / "done.json", result)
-        (self.path / "resume.ckpt").unlink(missing_ok=True)
+        self._made.seal(result)
+        self._made.close()
 
 
 def finished(path: Path, stage: str | None = None) -> Run:
@@ -103,13 +137,6 @@ def finished(path: Path, stage: str | None = None) -> Run:
     if not run.done:
         raise EchocycleError(f"The run {path} is not finished; start its `echocycle {info['stage']}` again to go on.")
     return run
-
-
-def _essential(value: Any) -> Any:
-    """As it comes back from JSON, without the operational settings."""
-    if isinstance(value, dict):
-        return {key: _essential(part) for key, part in value.items() if key not in OPERATIONAL}
-    return [_essential(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def versions() -> dict[str, Any]:

@@ -47,14 +47,18 @@ def check(
     """Say what is in a folder of videos, and what is wrong with it, without writing anything.
 
     Args:
-        path: folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; or of CAMUS.
+        path: folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; of CAMUS; or a
+            frame store.
         settings: those that `prepare` will be given.
-        decode: read every video as well, which takes minutes and finds damaged ones.
+        decode: read every video as well, which takes minutes and finds damaged ones; of a store every byte.
         json: print the report as JSON, and nothing else, to standard output.
 
     Raises:
         Finding: something is wrong with the data (level error), or training would fail.
+        EchocycleError: the files of a store do not belong together.
     """
+    if (Path(path) / "store.json").exists():
+        return _check_store(Path(path), decode, json)
     from echocycle.datasets.check import examine
     from echocycle.datasets.open import layout_of, open_source
 
@@ -72,6 +76,29 @@ def check(
     if found.errors:
         kinds = ", ".join(dict.fromkeys(finding.kind for finding in found.errors))
         raise Finding(f"{path}: errors were found; see above: {kinds}. `prepare` leaves rows with errors out.")
+    return report
+
+
+def _check_store(path: Path, decode: bool, json: bool) -> dict[str, Any]:
+    """Whether a store and its mask sets are whole: index, counts and sizes; with `decode` every byte too."""
+    from echocycle.data.store import Store, mask_names
+
+    store = Store(path)
+    names = mask_names(path)
+    for name in names:
+        store.masks(name)
+    verified: dict[str, bool] = {}
+    if decode:
+        verified = {"frames": store.verify_frames(), **{name: store.masks(name).verify() for name in names}}
+    report = {**store.provenance(), "masks": names, "verified": verified}
+    if json:
+        output.print_json(data=report)
+        return report
+    masks = f", masks {', '.join(names)}" if names else ""
+    console.print(f"{path} is whole: {len(store)} videos, {store.meta['frames']} frames{masks}.", soft_wrap=True)
+    for name, known in verified.items():
+        said = "every byte is as it was written" if known else "cannot be compared: an earlier version made it"
+        console.print(f"  {name}: {said}.", soft_wrap=True)
     return report
 
 
@@ -133,7 +160,7 @@ def regress(
     """
     from echocycle.bundle import load_bundle
     from echocycle.data.store import Store
-    from echocycle.inference.masks import check_color, mask_id, segmenter_of
+    from echocycle.inference.masks import check_color, segmenter_of
     from echocycle.regression import METHODS
 
     options = options_of(settings)
@@ -153,7 +180,12 @@ def regress(
         segmenter = segmenter_of(bundle, opened)
         helpers[Path(masks)] = bundle.id
         if method.needs_masks:
-            mask_set = opened.masks(mask_id(masks, segmenter))
+            mask_set = opened.masks_of(segmenter.hash)
+            if mask_set is None:
+                raise EchocycleError(
+                    f"{opened.path} has no masks of the segmenter of {masks}. Make them with `echocycle mask "
+                    f"{opened.path} {masks}`."
+                )
     parts = []
     for each in teachers:
         taught = load_bundle(finished(each, "regress").model)

@@ -33,7 +33,7 @@ def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: in
         return
     context = multiprocessing.get_context("spawn")
     waiting = iter(jobs)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         try:
             given: deque[Future[Result]] = deque()
             given.extend(pool.submit(function, job) for job in itertools.islice(waiting, AHEAD * workers))
@@ -51,8 +51,8 @@ def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: in
             raise
 
 
-def _end_with_parent() -> None:
-    """Let a worker end when its parent was killed; the pool's own workers would wait for work for ever."""
+def end_with_parent() -> None:
+    """Let a worker end when its parent was killed; it would wait for work for ever, or work on for nobody."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -17,6 +17,7 @@ from echocycle.cli import main
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.recordings.video import write_mjpeg
+from echocycle.runs import versions
 from echocycle.settings.presets import preset
 from echocycle.settings.stages import SegmentSettings
 
@@ -325,7 +326,16 @@ def test_wrong_folders_are_one_sentence(store: Store, tmp_path: Path, capsys: py
 def test_a_run_of_another_store_is_refused(store: Store, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    info = {"stage": "segment", "where": {"store": str(store.path)}, "data": {**store.provenance(), "id": "another"}}
+    counts = ("labelled", "unlabelled", "validation", "labels_used_in_all")
+    info = {
+        "stage": "segment",
+        "settings": {"method": "css", "weights": "none", "loop": {"seed": 0}},
+        "where": {"store": str(store.path)},
+        "data": {**store.provenance(), "id": "another"},
+        "budget": {**dict.fromkeys(counts, 1), "unlabelled_annotation_allowed": False},
+        "reads_unlabelled_annotation": False,
+        "made_with": versions(),
+    }
     (run / "run.json").write_text(json.dumps(info))
     with pytest.raises(EchocycleError, match="is not finished"):
         stages.evaluate(run)

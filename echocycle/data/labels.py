@@ -62,7 +62,9 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     index = store.index
     train = store.videos("train")
     if not train.size:
-        raise EchocycleError(f"{store.path} has no training videos; `split` in its index.csv must say `train`.")
+        raise EchocycleError(
+            f"{store.path} has no training videos; give some the split TRAIN in their list, and prepare them again."
+        )
     ranks = index["authors_rank"].to_numpy()[train]
     shuffled = np.arange(ranks.max() + 1)
     np.random.RandomState(settings.seed).shuffle(shuffled)
@@ -102,7 +104,7 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     if not labelled.size:
         raise EchocycleError(
             f"No labelled video with {what} is left of {wanted} wanted; "
-            f"raise labels.labelled, or check the annotation column of {store.path / 'index.csv'}."
+            f"raise labels.labelled; the column annotation of {store.path / 'index.csv'} says what each video has."
         )
     if not validation.size:
         raise EchocycleError(

@@ -5,10 +5,7 @@ a killed `prepare` goes on behind the last one. The folder gets its name only wh
 """
 
 import csv
-import hashlib
 import io
-import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from echocycle.checked import checked_json
 from echocycle.data.mask_set import MaskWriter
-from echocycle.data.store import COLUMNS, FORMAT, SIZE, Store
+from echocycle.data.store import CHECKSUMS, COLUMNS, FORMAT, SIZE, Store, checksums, frame_bytes, store_id
 from echocycle.datasets.findings import finding_of, merge_findings, plain_finding
 from echocycle.datasets.open import open_source
 from echocycle.datasets.source import TRACE_BYTES, Decoded, Source
 from echocycle.errors import EchocycleError
-from echocycle.files import empty_unless_begun, read_json, write_json, write_text
+from echocycle.files import write_json, write_text
+from echocycle.locks import alone_in
+from echocycle.partial import Journal, PartialFolder, append, as_json, cut, file_size
+from echocycle.settings.convert import identity
 from echocycle.settings.stages import PrepareSettings
 from echocycle.workers import in_order
 
@@ -46,28 +47,41 @@ def prepare_store(
     """
     opened, store = open_source(Path(source), settings), Path(store)
     opened.check_may_be_prepared()
-    said = {key: value for key, value in asdict(settings).items() if key != "workers" and value is not None}
-    job = json.loads(json.dumps({"format": FORMAT, "listing": opened.digest, "settings": said}))  # as it is read back
+    said = {key: value for key, value in identity(settings).items() if value is not None}
+    job = {"format": FORMAT, "listing": opened.digest, "settings": said}
     if store.exists():
         return _reopen(store, job)
-    partial = store.with_name(store.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(partial, job)
-    todo = [record for record, name in zip(opened.records, opened.names, strict=True) if name not in writer.done]
+    with alone_in(store):
+        if store.exists():  # who was first has finished it just now
+            return _reopen(store, job)
+        return _write(opened, store, job, settings, progress)
+
+
+def _write(
+    source: Source,
+    store: Path,
+    job: dict[str, Any],
+    settings: PrepareSettings,
+    progress: Callable[[int, int], None] | None,
+) -> Store:
+    writer = _Writer(store, job)
+    if writer.whole:
+        return writer.close()
+    todo = [record for record, name in zip(source.records, source.names, strict=True) if name not in writer.done]
     if progress:
-        progress(len(writer.done), len(opened.records))
-    for number, decoded in enumerate(_decode_all(opened.decode, todo, settings), len(writer.done) + 1):
-        writer.add(decoded, opened.ranks)
+        progress(len(writer.done), len(source.records))
+    for number, decoded in enumerate(_decode_all(source.decode, todo, settings), len(writer.done) + 1):
+        writer.add(decoded, source.ranks)
         if progress:
-            progress(number, len(opened.records))
-    return writer.finish(store, opened)
+            progress(number, len(source.records))
+    return writer.finish(source)
 
 
 def _reopen(path: Path, job: dict[str, Any]) -> Store:
     if not (path / "store.json").exists():
         raise EchocycleError(f"{path} exists and is not a frame store. Choose another folder, or delete it.")
     store = Store(path)
-    if store.meta["job"] != job:
+    if store.meta["job"] != as_json(job):
         raise EchocycleError(
             f"{path} was prepared from another list or with other settings. Choose another folder, or delete it."
         )
@@ -91,63 +105,58 @@ def _decode_all(
 class _Writer:
     """Appends videos to a partial store; one line of journal.jsonl stands for one whole video."""
 
-    def __init__(self, folder: Path, job: dict[str, Any]):
-        self.folder, self.job = folder, job
-        started = folder / "started.json"
-        empty_unless_begun(folder, job)
-        if not started.exists():
-            write_json(started, job)
-        self._journal = folder / "journal.jsonl"
-        self._size("journal.jsonl")
-        lines = self._journal.read_bytes().splitlines(keepends=True)
-        self.color = bool(job["settings"]["color"])
+    def __init__(self, store: Path, job: dict[str, Any]):
+        self._made = PartialFolder(store, job, seal="store.json", private=("traces.bin", "journal.jsonl"))
+        self.folder, self.job = self._made.path, self._made.job
+        self.whole = not self._made.begin(check=Store)
+        """Whether a kill left nothing to do but `close`."""
+        self.color = bool(self.job["settings"]["color"])
         self.entries: list[dict[str, Any]] = []
         self.kept: list[dict[str, Any]] = []
         self.n_frames = 0
-        sizes = {name: self._size(name) for name in ("frames.u8", "traces.bin")}
-        whole = 0
-        for line in lines:  # up to the first that is torn itself, or whose pixels are
-            if not line.endswith(b"\n"):
-                break
-            entry = json.loads(line)
-            frames = entry["row"].get("frames", 0)
-            ends = self._ends(len(self.kept) + bool(frames), self.n_frames + frames)
-            if any(sizes[name] < end for name, end in ends.items()):
-                break
-            whole += len(line)
-            self.n_frames += frames
-            self.entries.append(entry)
-            if frames:
-                self.kept.append(entry)
+        if self.whole:
+            return
+        self._journal: Journal[dict[str, Any]] = Journal(self.folder / "journal.jsonl")
+        sizes = {name: file_size(self.folder / name) for name in self._ends()}
+
+        def is_whole(entry: dict[str, Any]) -> bool:
+            self._count(entry)
+            return all(sizes[name] >= end for name, end in self._ends().items())
+
+        entries = self._journal.read(is_whole)
+        self.entries, self.kept, self.n_frames = [], [], 0
+        for entry in entries:
+            self._count(entry)
         self.done = {entry["row"]["name"] for entry in self.entries}
-        for name, end in {**self._ends(len(self.kept), self.n_frames), "journal.jsonl": whole}.items():
-            os.truncate(folder / name, end)
+        for name, end in self._ends().items():
+            cut(self.folder / name, end)
 
-    def _size(self, name: str) -> int:
-        (self.folder / name).touch()
-        return (self.folder / name).stat().st_size
+    def _count(self, entry: dict[str, Any]) -> None:
+        self.entries.append(entry)
+        if frames := entry["row"].get("frames", 0):
+            self.kept.append(entry)
+            self.n_frames += frames
 
-    def _ends(self, videos: int, frames: int) -> dict[str, int]:
-        """Bytes of the two large files when they hold so many videos and frames."""
-        return {"frames.u8": frames * SIZE * SIZE * (3 if self.color else 1), "traces.bin": videos * 2 * TRACE_BYTES}
+    def _ends(self) -> dict[str, int]:
+        """Bytes of the two large files as they hold the videos so far."""
+        return {
+            "frames.u8": frame_bytes(self.n_frames, self.color),
+            "traces.bin": len(self.kept) * 2 * TRACE_BYTES,
+        }
 
     def add(self, decoded: Decoded, ranks: dict[str, int]) -> None:
         """Append one video: pixels and traces first, the journal's line last."""
         row: dict[str, Any] = {"name": decoded.name} if decoded.row is None else asdict(decoded.row)
-        entry = {"row": row, "findings": [plain_finding(finding) for finding in decoded.findings]}
         if decoded.frames is not None:
             row["offset"] = self.n_frames
             row["authors_rank"] = ranks.get(decoded.name, -1)
-            for name, content in (("frames.u8", decoded.frames.data), ("traces.bin", decoded.traces)):
-                with open(self.folder / name, "ab") as file:
-                    file.write(content)
-            self.n_frames += len(decoded.frames)
-            self.kept.append(entry)
-        self.entries.append(entry)
-        with open(self._journal, "a", encoding="utf-8") as journal:
-            journal.write(json.dumps(entry, allow_nan=False) + "\n")
+            append(self.folder / "frames.u8", decoded.frames.data)
+            append(self.folder / "traces.bin", decoded.traces)
+        entry = {"row": row, "findings": [plain_finding(finding) for finding in decoded.findings]}
+        self._journal.add(entry)
+        self._count(entry)
 
-    def finish(self, store: Path, source: Source) -> Store:
+    def finish(self, source: Source) -> Store:
         """Write index, report and truth, and give the store its name."""
         if not self.kept:
             raise EchocycleError(
@@ -155,6 +164,7 @@ class _Writer:
                 f"{self.entries[0]['findings'][0]['message'] if self.entries else 'the list is empty'}"
             )
         rows = [entry["row"] for entry in self.kept]
+        self._check(rows)
         text = io.StringIO()
         table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
         table.writeheader()
@@ -172,14 +182,11 @@ class _Writer:
         write_json(self.folder / "report.json", report)
         if phantom:
             self._write_truth(source.root, rows)
-        # started.json first: without it a killed `prepare` begins anew and trusts none of the others
-        for name in ("started.json", "journal.jsonl", "traces.bin"):
-            (self.folder / name).unlink()
-        write_json(
-            self.folder / "store.json",
+        write_json(self.folder / CHECKSUMS, checksums(self.folder))
+        self._made.seal(
             {
                 "format": FORMAT,
-                "id": hashlib.sha256(f"{text.getvalue()}{self.job['settings']}".encode()).hexdigest()[:12],
+                "id": store_id(text.getvalue(), self.job["settings"]),
                 "source": source.root.resolve().name,
                 "release": source.release,
                 "phantom_version": phantom,
@@ -188,17 +195,34 @@ class _Writer:
                 "videos": len(rows),
                 "frames": self.n_frames,
                 "job": self.job,
-            },
+            }
         )
-        os.replace(self.folder, store)
-        return Store(store)
+        Store(self.folder)  # refuses what does not belong together, before it has the name of a store
+        return self.close()
+
+    def close(self) -> Store:
+        """Give the store its name."""
+        self._made.close()
+        return Store(self._made.folder)
+
+    def _check(self, rows: list[dict[str, Any]]) -> None:
+        """Nobody else wrote into it: sizes are as counted, every video is there once."""
+        names = [row["name"] for row in rows]
+        wrong = [name for name, end in self._ends().items() if file_size(self.folder / name) != end]
+        wrong += [] if len(set(names)) == len(names) else ["journal.jsonl"]
+        if wrong:
+            raise EchocycleError(
+                f"{self.folder / wrong[0]} holds what this process did not write: two processes were at work on "
+                f"it. Delete {self.folder} and prepare again."
+            )
 
     @staticmethod
     def _phantom(root: Path) -> int | None:
         """The phantom's version, if the folder is one."""
         if not (root / "phantom.json").exists():
             return None
-        version: int = read_json(root / "phantom.json")["phantom_version"]
+        found = checked_json(root / "phantom.json", {"phantom_version": int}, f"Draw {root} again with `phantom`.")
+        version: int = found["phantom_version"]
         return version
 
     def _write_truth(self, root: Path, rows: list[dict[str, Any]]) -> None:

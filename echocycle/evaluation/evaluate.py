@@ -1,9 +1,8 @@
 """Stage `evaluate`: a finished run on the videos of its store; tables first, then the numbers made from them."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pandas as pd
 
 from echocycle.bundle import Bundle, load_bundle
 from echocycle.console import console, track
-from echocycle.data.mask_set import MaskSet
 from echocycle.data.store import Store
 from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
@@ -30,11 +28,11 @@ from echocycle.evaluation.tables import (
     write_predictions,
     write_volumes,
 )
-from echocycle.files import read_json, sweep, write_json, write_text
-from echocycle.inference.masks import check_color, mask_id
-from echocycle.models.specs import Part
+from echocycle.inference.masks import check_color
+from echocycle.locks import alone_in
+from echocycle.partial import Journal, PartialFolder, as_json
 from echocycle.runs import Run
-from echocycle.settings.convert import to_dict
+from echocycle.settings.convert import identity
 from echocycle.settings.stages import EvaluateSettings
 
 
@@ -44,14 +42,51 @@ def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Pat
     A run's best part decides: a regression run gives predictions.csv, a segmentation run dice.csv and volumes.csv.
     """
     folder = folder or run.path / "evaluation"
-    job = {"settings": _essential(settings), "store": store.meta["id"]}
-    done = folder / "metrics.json"
-    if done.exists() and read_json(done)["job"] == job:
-        (folder / "journal.jsonl").unlink(missing_ok=True)  # its removal is the last thing a kill can prevent
+    info = run.info
+    job = Job(identity(settings), store.meta["id"])
+    made = PartialFolder(folder, {"job": asdict(job)}, seal="metrics.json", private=("journal.jsonl",), in_place=True)
+
+    def check(folder: Path) -> None:
+        if missing := [name for name in TABLES[info["stage"]] if not (folder / name).exists()]:
+            raise EchocycleError(f"{folder / missing[0]} is missing.")
+
+    if made.closed and all((folder / name).exists() for name in TABLES[info["stage"]]):
         console.print(f"{folder} is already done.")
         return folder
-    folder.mkdir(exist_ok=True)
-    sweep(folder)
+    with alone_in(folder):
+        if not made.begin(check):  # all that a kill prevented is the removal of the journal
+            made.close()
+            console.print(f"{folder} is already done.")
+            return folder
+        _evaluate(run, info, settings, store, made, job)
+    return folder
+
+
+TABLES = {"segment": ("dice.csv", "volumes.csv"), "regress": ("predictions.csv",)}
+"""What an evaluation leaves beside metrics.json, by the run's stage."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an evaluation is of; one of another job is not gone on with."""
+
+    settings: dict[str, Any]
+    """Those that its result depends on."""
+    store: str
+    """The id of the store."""
+
+
+@dataclass(frozen=True)
+class ExactJob(Job):
+    """What the rows of its journal depend on besides, which may change until it is done."""
+
+    model: str
+    precision: str
+
+
+def _evaluate(
+    run: Run, info: dict[str, Any], settings: EvaluateSettings, store: Store, made: PartialFolder, job: Job
+) -> None:
     device = choose_device(settings.device)
     settings = replace(settings, precision=choose_precision(settings.precision, device))
     bundle = load_bundle(run.model, device)
@@ -60,26 +95,20 @@ def evaluate_run(run: Run, settings: EvaluateSettings, store: Store, folder: Pat
     videos = [int(v) for split in settings.splits for v in store.videos(split)]
     if not videos:
         raise EchocycleError(f"{store.path} has no video in {', '.join(settings.splits)}.")
-    journal = _Journal(folder / "journal.jsonl", {**job, "model": bundle.id, "precision": settings.precision})
-    info = run.info
-    identity = {
+    exact = ExactJob(job.settings, job.store, bundle.id, settings.precision)
+    journal = _Journal(made.path / "journal.jsonl", asdict(exact))
+    whose = {
         "run": run.id,
         "method": info["settings"]["method"],
         "seed": info["settings"]["loop"]["seed"],
     }
     if info["stage"] == "segment":
-        metrics = _evaluate_segmenter(run, bundle, store, videos, settings, journal, folder, device)
+        metrics = _evaluate_segmenter(run, bundle, store, videos, settings, journal, made, device)
     else:
-        metrics = _evaluate_regressor(run, bundle, store, videos, settings, journal, folder, device, identity)
-    write_json(done, {"job": job, "run": identity, "model": bundle.id, "precision": settings.precision, **metrics})
-    journal.path.unlink()
-    return folder
-
-
-def _essential(settings: EvaluateSettings) -> dict[str, Any]:
-    values = to_dict(settings)
-    del values["device"], values["batch"]
-    return json.loads(json.dumps(values))  # type: ignore[no-any-return]
+        metrics = _evaluate_regressor(run, bundle, store, videos, settings, journal, made, device, whose)
+    of = {"job": asdict(job), "run": whose, "model": bundle.id, "precision": settings.precision}
+    made.seal({**of, **metrics})
+    made.close()
 
 
 class _Journal:
@@ -87,26 +116,27 @@ class _Journal:
 
     def __init__(self, path: Path, job: dict[str, Any]):
         self.path = path
-        self.rows: dict[int, Any] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        if lines and lines[0] == json.dumps(job):
-            for line in lines[1:-1]:  # what follows the last line end is torn
-                entry = json.loads(line)
-                self.rows[entry["video"]] = entry["rows"]
-        elif lines:
-            words = f"{path} is of an evaluation with other settings, model or store; its videos are predicted again."
-            console.print(words, soft_wrap=True, highlight=False)
-        kept = [json.dumps({"video": video, "rows": rows}) for video, rows in self.rows.items()]
-        write_text(path, "\n".join([json.dumps(job), *kept]) + "\n")
+        self._journal: Journal[dict[str, Any]] = Journal(path)
+        entries = self._journal.read(lambda entry: isinstance(entry, dict))
+        ours = entries[:1] == [as_json(job)] and all({"video", "rows"} <= set(entry) for entry in entries[1:])
+        if not ours:
+            if entries:
+                words = (
+                    f"{path} is of an evaluation with other settings, model or store; its videos are predicted again."
+                )
+                console.print(words, soft_wrap=True, highlight=False)
+            path.unlink(missing_ok=True)
+            self._journal.add(job)
+        self.rows: dict[int, Any] = {entry["video"]: entry["rows"] for entry in entries[1:]} if ours else {}
 
     def over(self, title: str, videos: list[int], make: Callable[[int], Any]) -> Iterator[Any]:
         """The rows of each video, from the journal or made and noted."""
-        with track(title) as progress, open(self.path, "a", encoding="utf-8") as file:
+        with track(title) as progress:
             for number, video in enumerate(videos, 1):
                 if video not in self.rows:
-                    self.rows[video] = make(video)
-                    file.write(json.dumps({"video": video, "rows": self.rows[video]}) + "\n")
-                    file.flush()
+                    rows = make(video)
+                    self._journal.add({"video": video, "rows": rows})
+                    self.rows[video] = rows
                 progress(number, len(videos))
                 yield self.rows[video]
 
@@ -118,9 +148,9 @@ def _evaluate_regressor(
     videos: list[int],
     settings: EvaluateSettings,
     journal: _Journal,
-    folder: Path,
+    made: PartialFolder,
     device: Any,
-    identity: dict[str, Any],
+    whose: dict[str, Any],
 ) -> dict[str, Any]:
     regressor, segmenter = bundle.regressor, bundle.segmenter
     assert regressor is not None
@@ -130,7 +160,7 @@ def _evaluate_regressor(
             "with --masks, or choose another protocol."
         )
     wanted = regressor.spec.takes_masks or "beat-by-beat" in settings.protocol
-    masks = _masks_of(segmenter, store) if wanted else None
+    masks = store.masks_of(segmenter.hash) if wanted and segmenter is not None else None
     if regressor.spec.takes_masks and masks is None:
         raise EchocycleError(
             f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
@@ -142,29 +172,21 @@ def _evaluate_regressor(
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
 
     def make(video: int) -> list[dict[str, Any]]:
-        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, identity, segmenter)
+        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, whose, segmenter)
         return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
     rows = [row for rows in journal.over(f"Evaluating {run.id}", labelled, make) for row in rows]
     if not rows:
         raise EchocycleError(f"No beat was found in the masks of any video; evaluate {run.path} by another protocol.")
-    write_predictions(folder / "predictions.csv", pd.DataFrame(rows))
-    table = read_predictions(folder / "predictions.csv")
+    made.unseal()  # metrics.json of an evaluation with other settings is not that of the tables to come
+    write_predictions(made.path / "predictions.csv", pd.DataFrame(rows))
+    table = read_predictions(made.path / "predictions.csv")
     asked = store.index["split"][labelled].value_counts().to_dict()
     return {
         "ef": ef_metrics(table, asked),
         "protocols": protocols_used(table, settings),
         "naive": naive,
     }
-
-
-def _masks_of(segmenter: Part | None, store: Store) -> MaskSet | None:
-    """The masks of a segmenter in a store, if there are any."""
-    if segmenter is None:
-        return None
-    names = [p.parent.name for p in (store.path / "masks").glob("*/masks.json")]
-    fitting = (found for found in map(store.masks, names) if found.meta.get("segmenter") == segmenter.hash)
-    return next(fitting, None)
 
 
 def _compared(run: Run, store: Store) -> np.ndarray:
@@ -242,13 +264,12 @@ def _evaluate_segmenter(
     videos: list[int],
     settings: EvaluateSettings,
     journal: _Journal,
-    folder: Path,
+    made: PartialFolder,
     device: Any,
 ) -> dict[str, Any]:
     segmenter = bundle.segmenter
     assert segmenter is not None
-    name = mask_id(run.path, segmenter)
-    masks = store.masks(name) if store.has_masks(name) else None
+    masks = store.masks_of(segmenter.hash)
     truth = store.masks("truth") if store.has_masks("truth") else None
 
     def found(video: int) -> np.ndarray:
@@ -263,6 +284,8 @@ def _evaluate_segmenter(
     dice = pd.DataFrame([row for entry in rows for row in entry["dice"]])
     if dice.empty:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has a tracing to compare with.")
+    folder = made.path
+    made.unseal()  # metrics.json of an evaluation with other settings is not that of the tables to come
     write_dice(folder / "dice.csv", dice)
     write_volumes(folder / "volumes.csv", pd.DataFrame([entry["volumes"] for entry in rows]))
     split = settings.splits[-1]

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from echocycle.errors import EchocycleError
 from echocycle.experiments.plan import Job
+from echocycle.workers import end_with_parent
 
 Perform = Callable[[Job], None]
 
@@ -166,7 +167,11 @@ def _last_line(text: str) -> str:
 
 
 def _in_process(perform: Perform, job: Job, log: Path, place: int, places: int) -> None:
-    """What a process of `Processes` does: its share of the cores, one of the GPUs, one job."""
+    """What a process of `Processes` does: its share of the cores, one of the GPUs, one job.
+
+    When the experiment was killed it ends too: a job that went on would write into what the next call resumes.
+    """
+    end_with_parent()
     with open(log, "w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         try:
             _take_share(place, places)

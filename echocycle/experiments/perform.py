@@ -1,15 +1,15 @@
 """One job of an experiment: train, mark or evaluate; masks go when nobody needs them."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from echocycle import stages
+from echocycle.checked import checked_json
+from echocycle.data.mask_set import mask_set_name
+from echocycle.data.store import mask_sets
 from echocycle.experiments.plan import Job
-from echocycle.files import read_json
-from echocycle.settings.convert import to_dict
+from echocycle.settings.convert import identity
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, RegressSettings, SegmentSettings
 
 # --------------------------------------------------------------------------------------- one job, by stages
@@ -30,35 +30,36 @@ def perform(job: Job) -> None:
 def is_done(job: Job) -> bool:
     """Whether what a job makes is there, whole."""
     if isinstance(job.settings, MaskSettings):
-        folder = mask_folder(job)
-        return folder is not None and (folder / "masks.json").exists()
+        return bool(_mask_sets(job))
     if isinstance(job.settings, EvaluateSettings):
         file = job.run / "evaluation" / "metrics.json"
-        return file.exists() and read_json(file)["job"]["settings"] == _measured(job.settings)
+        if not file.exists():
+            return False
+        remedy = f"Delete {file}, and the run is evaluated again."
+        found = checked_json(file, {"job": {"settings": dict, "store": str}}, remedy)
+        return bool(found["job"]["settings"] == identity(job.settings))
     return (job.run / "done.json").exists()
 
 
 def remove(job: Job) -> None:
-    """Delete the masks that a job of stage `mask` made."""
-    folder = mask_folder(job)
-    if folder is not None and folder.exists():
-        (folder / "masks.json").unlink(missing_ok=True)  # first, so that what a kill leaves does not count as done
-        shutil.rmtree(folder)
+    """Delete the masks that a job of stage `mask` made; not those that somebody made of a copy of its run."""
+    for folder in _mask_sets(job):
+        if folder.name == mask_set_name(job.run, _segmenter(job.run)):
+            (folder / "masks.json").unlink(missing_ok=True)  # first, so that what a kill leaves does not count as done
+            shutil.rmtree(folder)
 
 
-def mask_folder(job: Job) -> Path | None:
-    """Where a segmenter's masks lie; None before it is trained."""
-    bundle = job.run / "model" / "settings.json"
-    if not (job.run / "done.json").exists():
-        return None
-    segmenter: str = read_json(bundle)["parts"]["segmenter"]["sha256"]
-    return job.store / "masks" / f"{job.run.name}-{segmenter[:8]}"
+def _mask_sets(job: Job) -> list[Path]:
+    """Where the masks of a job's segmenter lie; none before it is trained."""
+    return mask_sets(job.store, _segmenter(job.run)) if (job.run / "done.json").exists() else []
 
 
-def _measured(settings: EvaluateSettings) -> Any:
-    """The settings that the result of an evaluation depends on, as they come back from JSON."""
-    values = {name: value for name, value in to_dict(settings).items() if name not in ("device", "batch")}
-    return json.loads(json.dumps(values))
+def _segmenter(run: Path) -> str:
+    """The hash of a run's segmenter."""
+    kinds = {"parts": {"segmenter": {"sha256": str}}}
+    remedy = f"Copy {run} again, or delete it, and it is trained anew."
+    found = checked_json(run / "model" / "settings.json", kinds, remedy)
+    return str(found["parts"]["segmenter"]["sha256"])
 
 
 def waiting_jobs(jobs: dict[str, Job], is_done: Callable[[Job], bool]) -> list[str]:

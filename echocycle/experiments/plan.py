@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from echocycle.errors import EchocycleError
-from echocycle.runs import OPERATIONAL
-from echocycle.settings.convert import from_dict, to_dict
+from echocycle.settings.convert import from_dict, identity, to_dict
 from echocycle.settings.presets import Preset
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, Precision, RegressSettings, SegmentSettings
 
@@ -280,7 +279,7 @@ class _Planner:
         making = start_to_make(settings, self.preset)
         if making is None:
             return None
-        run = self.runs / f"regress-shapes-{making.network}-{_digest([_essential(to_dict(making)), self.store_id])}"
+        run = self.runs / f"regress-shapes-{making.network}-{_digest([identity(making), self.store_id])}"
         self.add(Job("regress", run, self.store, making, "shapes"))
         return run
 
@@ -297,8 +296,7 @@ class _Planner:
 
     def run_of(self, stage: str, method: str, settings: Any, *helpers: Path | None) -> Path:
         """The run's folder, named after what it is and a hash of everything that decides its content."""
-        identity = [stage, _essential(to_dict(settings)), self.store_id, [helper and helper.name for helper in helpers]]
-        digest = _digest(identity)
+        digest = _digest([stage, identity(settings), self.store_id, [helper and helper.name for helper in helpers]])
         labelled = str(self.fraction).replace("/", "of") if self.fraction < 1 else "all"
         return self.runs / f"{stage}-{method}-{labelled}-s{self.seed}-{digest}"
 
@@ -327,12 +325,6 @@ def _sees_masks(method: str) -> bool:
 
 def _digest(identity: Any) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def _essential(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {key: _essential(value) for key, value in values.items() if key not in OPERATIONAL}
-    return values
 
 
 def only(rows: Iterable[Row], names: Iterable[str]) -> tuple[Row, ...]:

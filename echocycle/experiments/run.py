@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.table import Table
 
 from echocycle import stages
@@ -21,6 +20,7 @@ from echocycle.experiments.perform import is_done
 from echocycle.experiments.plan import Cell, Experiment, Plan, fraction_value, only, plan
 from echocycle.experiments.results import write_results
 from echocycle.experiments.schedule import Outcome, work
+from echocycle.locks import alone_in
 from echocycle.methods import options_of
 from echocycle.runs import versions
 from echocycle.settings.convert import from_dict, to_dict
@@ -129,15 +129,9 @@ def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
 @contextmanager
 def alone_with(store: Path) -> Iterator[None]:
     """No other experiment may work on this store meanwhile: each deletes mask sets that none of its own jobs needs."""
-    store = store.resolve()
-    lock = FileLock(store.with_name(f"{store.name}.lock"), timeout=0)  # a store stays what it is
-    try:
-        with lock:
-            yield
-    except Timeout:
-        raise EchocycleError(
-            f"Another experiment is at work on {store}. Wait until it is done; what both share is then not done again."
-        ) from None
+    said = "Another experiment is at work on {folder}: {writer}. Wait until it is done; what both share is then not "
+    with alone_in(store, said + "done again."):
+        yield
 
 
 def write_page(

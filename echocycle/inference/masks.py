@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from echocycle.bundle import Bundle, load_bundle
-from echocycle.data.mask_set import MaskSet, MaskWriter
+from echocycle.data.mask_set import MaskSet, MaskWriter, mask_set_name
 from echocycle.data.store import Store
 from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
+from echocycle.locks import alone_in
 from echocycle.models.specs import Part
 from echocycle.models.video_segmenter import VideoSegmenter
 from echocycle.settings.stages import MaskSettings
@@ -37,10 +38,8 @@ def check_color(part: Part, path: Path | None, store: Store) -> None:
 
 
 def mask_id(run: Path, segmenter: Part) -> str:
-    """The name of a run's mask set: the run's folder and the beginning of the segmenter's hash."""
-    folder = Path(run).resolve()
-    name = folder.parent.name if folder.name == "model" else folder.name
-    return f"{name}-{segmenter.hash[:8]}"
+    """The name that a run's mask set is given."""
+    return mask_set_name(run, segmenter.hash)
 
 
 @torch.no_grad()
@@ -84,16 +83,9 @@ def write_masks(
     device = choose_device(settings.device)
     bundle = load_bundle(run, device)
     segmenter = segmenter_of(bundle, store)
-    name = mask_id(run, segmenter)
     videos = [int(v) for split in settings.splits for v in store.videos(split)]
-    if store.has_masks(name):
-        found = store.masks(name)
-        if all(found.has(video) for video in videos):
-            return found
-        raise EchocycleError(
-            f"The masks {name} of {store.path} cover {', '.join(found.meta['splits'])} only. Delete "
-            f"{found.folder} and run `echocycle mask` with all the splits you need."
-        )
+    if (found := _made_before(store, segmenter.hash, videos)) is not None:
+        return found
     precision = choose_precision(settings.precision, device)
     meta = {
         "size": segmenter.spec.size,
@@ -103,11 +95,27 @@ def write_masks(
         "precision": precision,
         "provenance": bundle.provenance,
     }
-    writer = MaskWriter(store.path / "masks" / name, len(store), meta)
-    for number, video in enumerate(videos, 1):
-        if not writer.is_done(video):
-            blocks = probabilities(segmenter, store.frames(video), settings.batch, device, precision)
-            writer.add(video, np.concatenate(list(blocks)))
-        if progress:
-            progress(number, len(videos))
-    return writer.finish()
+    folder = store.path / "masks" / mask_id(run, segmenter)
+    with alone_in(folder):
+        if (found := _made_before(store, segmenter.hash, videos)) is not None:  # by who was first, just now
+            return found
+        writer = MaskWriter(folder, len(store), meta)
+        for number, video in enumerate(videos, 1):
+            if not writer.is_done(video):
+                blocks = probabilities(segmenter, store.frames(video), settings.batch, device, precision)
+                writer.add(video, np.concatenate(list(blocks)))
+            if progress:
+                progress(number, len(videos))
+        writer.finish()
+    return store.masks(folder.name)
+
+
+def _made_before(store: Store, segmenter: str, videos: list[int]) -> MaskSet | None:
+    """A segmenter's finished mask set, if there is one; it must cover these videos."""
+    found = store.masks_of(segmenter)
+    if found is None or all(found.has(video) for video in videos):
+        return found
+    raise EchocycleError(
+        f"The masks {found.id} of {store.path} cover {', '.join(map(str, found.meta.get('splits', [])))} only. Delete "
+        f"{found.folder} and run `echocycle mask` with all the splits you need."
+    )

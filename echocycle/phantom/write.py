@@ -24,8 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import echocycle
+from echocycle.checked import checked_json
 from echocycle.errors import EchocycleError
-from echocycle.files import LEFTOVERS, read_json, replacing, sweep, write_json, write_text
+from echocycle.files import LEFTOVERS, replacing, write_json, write_text
+from echocycle.locks import alone_in, lock_file
+from echocycle.partial import PartialFolder
 from echocycle.phantom.heart import SIZE, Plan, plan_clip
 from echocycle.phantom.look import Look, Ranges
 from echocycle.phantom.patient import Patient, draw_patient, stream
@@ -122,10 +125,15 @@ def write_phantom(
     out = Path(out)
     if workers < 0:
         raise EchocycleError(f"workers is {workers}; give 0 to draw in this process, or how many processes to start.")
+    with alone_in(out):
+        _write(out, settings, workers, progress)
+
+
+def _write(out: Path, settings: PhantomSettings, workers: int, progress: Callable[[int, int], None] | None) -> None:
     record = _record(settings)
     _check_folder(out, record)
-    sweep(out)
-    if not (out / FINISHED).exists():
+    made = PartialFolder(out, record, seal=FINISHED, private=(UNFINISHED,), in_place=True)
+    if made.begin() and not (out / FINISHED).exists():
         write_json(out / UNFINISHED, record)
     missing = [index for index in range(settings.videos) if not _is_written(out, index, settings)]
     done = settings.videos - len(missing)
@@ -138,8 +146,8 @@ def write_phantom(
     for leftover in out.glob("*/.*.partial.*"):  # of a run that was killed
         leftover.unlink()
     _write_tables(out, settings)
-    write_json(out / FINISHED, record)
-    (out / UNFINISHED).unlink(missing_ok=True)
+    made.seal(record)
+    made.close()
 
 
 def _write_clips(out: Path, missing: list[int], settings: PhantomSettings, workers: int) -> Iterator[None]:
@@ -229,14 +237,17 @@ def _check_folder(out: Path, record: dict[str, Any]) -> None:
     for name in (FINISHED, UNFINISHED):
         if not (out / name).exists():
             continue
-        found = read_json(out / name)
+        found = checked_json(out / name, {"phantom_version": int, "settings": dict}, f"Delete {out}, and draw it anew.")
         if found.get("phantom_version") != record["phantom_version"] or found.get("settings") != record["settings"]:
             raise EchocycleError(
                 f"{out} holds a phantom made with other settings ({_differences(found, record)}). "
                 "Choose another folder, or delete this one to make it anew."
             )
         return
-    if out.exists() and (not out.is_dir() or any(not path.match(LEFTOVERS) for path in out.iterdir())):
+    own = lock_file(out.resolve()).name
+    if out.exists() and (
+        not out.is_dir() or any(not path.match(LEFTOVERS) and path.name != own for path in out.iterdir())
+    ):
         raise EchocycleError(f"{out} is not empty and holds no phantom. Choose a new folder.")
 
 

@@ -1,6 +1,7 @@
-"""Settings to plain values and back, with unknown names refused."""
+"""Settings to plain values and back, with unknown names refused; and which of them make a result another one."""
 
 import difflib
+import json
 import types
 import typing
 from dataclasses import asdict, fields, is_dataclass
@@ -19,6 +20,31 @@ def require(condition: bool, message: str) -> None:
     """Refuse a setting, saying which and what it may be."""
     if not condition:
         raise EchocycleError(message)
+
+
+# ------------------------------------------------------------------------------- what makes a result another
+
+OPERATIONAL = {"operational": True}
+"""Metadata of a field that says how to compute and changes no result: a device, a number of workers."""
+
+
+def identity(settings: Any) -> dict[str, Any]:
+    """The settings that make a result another one, all but those that are `OPERATIONAL`, as JSON gives them back."""
+    found: dict[str, Any] = json.loads(json.dumps(identity_of(type(settings), to_dict(settings))))
+    return found
+
+
+def identity_of(cls: Any, values: Any) -> Any:
+    """The same of settings of class `cls` that were saved, whatever else their file holds."""
+    if not isinstance(values, dict):
+        return values
+    kinds = get_type_hints(cls)
+    without = {f.name for f in fields(cls) if f.metadata.get("operational")}
+    return {
+        name: identity_of(kinds[name], value) if is_dataclass(kinds.get(name)) else value
+        for name, value in values.items()
+        if name not in without
+    }
 
 
 # ------------------------------------------------------------------------------------ saving and reading

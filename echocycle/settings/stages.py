@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from echocycle.settings.convert import LATER, require
+from echocycle.settings.convert import LATER, OPERATIONAL, require
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -96,7 +96,7 @@ class LoopSettings:
     """Steps in all; where given it takes the place of `epochs`."""
     validate_every: int | None = None
     """Steps between two validations; by default one epoch."""
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = field(default=60.0, metadata=OPERATIONAL)
     """Seconds between two resume points; 0 writes one after every step."""
     gradient_every: int = 25
     """Steps between two measurements of each loss's own gradient norm; 0 for never."""
@@ -104,11 +104,11 @@ class LoopSettings:
     """Seed of initialisation, order, starts, crops and dropout."""
     precision: Precision = "32"
     """`32`, `bf16` mixed precision, or `auto`: bf16 where the device computes in it, else 32; kept with the run."""
-    device: Device = "auto"
+    device: Device = field(default="auto", metadata=OPERATIONAL)
     """`auto` takes a GPU where there is one."""
-    workers: int = 0
+    workers: int = field(default=0, metadata=OPERATIONAL)
     """Processes that cut clips; 0 does it in this one."""
-    tensorboard: bool = True
+    tensorboard: bool = field(default=True, metadata=OPERATIONAL)
     """Write TensorBoard files beside the CSV."""
 
     def __post_init__(self) -> None:
@@ -159,11 +159,11 @@ class SegmentSettings:
 class MaskSettings:
     """Stage `mask`: masks of every frame of every video."""
 
-    batch: int = 64
+    batch: int = field(default=64, metadata=OPERATIONAL)
     """Frames in one pass of the network."""
     splits: tuple[str, ...] = ("train", "val", "test")
     """Splits whose videos get masks."""
-    device: Device = "auto"
+    device: Device = field(default="auto", metadata=OPERATIONAL)
     """`auto` takes a GPU where there is one."""
     precision: Precision = "32"
     """`32`, `bf16` autocast, or `auto`: bf16 where the device computes in it, else 32; kept with the masks."""
@@ -237,9 +237,9 @@ class EvaluateSettings:
     """Frames between two starts of `strided`."""
     clip_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Seeds of `one-clip`."""
-    batch: int = 20
+    batch: int = field(default=20, metadata=OPERATIONAL)
     """Clips, or frames, in one pass."""
-    device: Device = "auto"
+    device: Device = field(default="auto", metadata=OPERATIONAL)
     """`auto` takes a GPU where there is one."""
     precision: Precision = "32"
     """`32`, `bf16` autocast, or `auto`: bf16 where the device computes in it, else 32; kept with the results."""
@@ -256,7 +256,7 @@ class PrepareSettings:
 
     color: bool = False
     """Keep RGB frames; by default grey, which the networks get three times."""
-    workers: int = 2
+    workers: int = field(default=2, metadata=OPERATIONAL)
     """Processes that decode; 0 does it in this one."""
     multi_trace: Literal["first", "union", "vote", "code"] = "first"
     """What to do with several contours of one frame; `code` joins them into one polygon as the public code does."""

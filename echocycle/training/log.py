@@ -5,7 +5,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+from echocycle.errors import EchocycleError
 from echocycle.files import write_text
+from echocycle.partial import append
 
 
 class RunLog:
@@ -18,11 +20,7 @@ class RunLog:
         for name, file in self._files.items():
             kept: list[dict[str, str]] = []
             if start and file.exists():
-                text = file.read_text(encoding="utf-8")
-                whole = text[: text.rfind("\n") + 1]  # a killed process can leave half a row
-                reader = csv.DictReader(whole.splitlines())
-                self._columns[name] = list(reader.fieldnames or [])
-                kept = [row for row in reader if int(row["step"]) < start]
+                self._columns[name], kept = _rows_before(file, start)
             if kept:
                 self._write(name, kept, "w")
             else:
@@ -71,11 +69,24 @@ class RunLog:
         if mode == "w":
             write_text(self._files[name], text.getvalue())
             return
-        with open(self._files[name], "a", newline="", encoding="utf-8") as lines:
-            lines.write(text.getvalue())
+        append(self._files[name], text.getvalue().encode())
 
     def close(self) -> None:
         """Flush and close."""
         self.flush()
         if self._board is not None:
             self._board.close()
+
+
+def _rows_before(file: Path, start: int) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns of a table of steps and its rows before step `start`."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a killed process can leave half a row
+        reader = csv.DictReader(whole.splitlines())
+        return list(reader.fieldnames or []), [row for row in reader if int(row["step"]) < start]
+    except (ValueError, KeyError, TypeError, csv.Error):  # ValueError: no text, or no number
+        raise EchocycleError(
+            f"{file} is not the table that the run wrote. Delete it and {file.with_name('resume.ckpt')}, and the run "
+            "begins at its first step."
+        ) from None

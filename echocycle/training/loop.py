@@ -21,6 +21,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
+from echocycle.checked import check_kinds
 from echocycle.console import console, quiet_libraries
 from echocycle.data.clips import StepData, passes
 from echocycle.data.labels import TrainingData
@@ -95,7 +96,7 @@ def fit(
     total = loop.steps or loop.epochs * epoch
     every = loop.validate_every or epoch
 
-    point = _read_point(run.path / "resume.ckpt")
+    point = _read_point(run.path / "resume.ckpt", total)
     if point is None:
         method.prepare_start(data)
     fabric.to_device(method)
@@ -103,8 +104,7 @@ def fit(
     optim: Any = fabric.setup_optimizers(method.optimiser(optimiser))
     best, best_step, start = math.inf, -1, 0
     if point is not None:
-        method.load_state_dict(point["method"])
-        optim.load_state_dict(point["optimiser"])
+        _take_up(point, method, optim, run.path / "resume.ckpt")
         start, best, best_step = point["step"], point["best"], point["best_step"]
         console.print(f"Going on at step {start} of {total}.")
 
@@ -218,22 +218,56 @@ def _check_finite(method: Method, step: int) -> None:
         )
 
 
-def _read_point(path: Path) -> dict[str, Any] | None:
+POINT = {"method": dict, "optimiser": dict, "step": int, "best": float, "best_step": int}
+"""What a resume point holds."""
+
+
+def _cannot_resume(path: Path, why: object) -> EchocycleError:
+    said = str(why).strip().partition("\n")[0]
+    return EchocycleError(f"{path} cannot be resumed from ({said}). {_ANEW.format(path=path)}")
+
+
+_ANEW = "Delete {path}, and the run begins at its first step."
+
+
+def _read_point(path: Path, steps: int) -> dict[str, Any] | None:
+    """The resume point of a run of so many steps, if it has one.
+
+    Raises `EchocycleError` for a file that is none, or of another run.
+    """
     if not path.exists():
         return None
-    point: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        point: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # the readers of archives and of pickles raise what they like
+        raise _cannot_resume(path, error or type(error).__name__) from None
+    check_kinds(point, POINT, f"{path}: ", _ANEW.format(path=path))
+    if not -1 <= point["best_step"] < point["step"] or not 0 < point["step"] < steps:
+        raise _cannot_resume(path, f"step {point['step']}, best {point['best_step']}, of {steps}")
     return point
 
 
+def _take_up(point: dict[str, Any], method: Method, optim: Any, path: Path) -> None:
+    """Give weights and optimiser what the point holds."""
+    try:
+        method.load_state_dict(point["method"])
+        optim.load_state_dict(point["optimiser"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise _cannot_resume(path, f"it is of another network: {type(error).__name__}") from None
+
+
 def _write_point(path: Path, method: Method, optim: Any, step: int, best: float, best_step: int) -> None:
+    point = {
+        "method": method.state_dict(),
+        "optimiser": optim.state_dict(),
+        "step": step,
+        "best": best,
+        "best_step": best_step,
+    }
     with replacing(path) as temporary:
-        torch.save(
-            {
-                "method": method.state_dict(),
-                "optimiser": optim.state_dict(),
-                "step": step,
-                "best": best,
-                "best_step": best_step,
-            },
-            temporary,
-        )
+        try:
+            torch.save(point, temporary)
+        except RuntimeError as error:  # so PyTorch's own archive writer says that the disk is full
+            raise OSError(f"{path} could not be written: {str(error).partition(chr(10))[0]}") from None

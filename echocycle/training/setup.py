@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from echocycle.console import console
 from echocycle.errors import EchocycleError
 from echocycle.files import write_text
+from echocycle.locks import alone_in
 from echocycle.runs import Run, finished, versions
 from echocycle.settings.convert import to_dict
 from echocycle.settings.stages import LabelSettings, RegressSettings, SegmentSettings
@@ -105,10 +107,6 @@ def train_method(
         "helpers": _by_name(helpers),
         "weights": _weights_of(begins),
     }
-    if not run.start(stage, to_dict(settings), facts, {"store": str(data.store.path.resolve())}):
-        console.print(f"{run.path} is already done.")
-        return load_bundle(run.model)
-    write_text(run.path / "labels.csv", _label_table(data))
     provenance = {
         "run": run.id,
         "stage": stage,
@@ -118,22 +116,28 @@ def train_method(
         **facts,
         **versions(),
     }
-    likeness = reference(data.view, data.store.phantom_version)
 
     def save_best() -> None:
         trained = method.parts()
         parts = trained.get("segmenter", segmenter), trained.get("regressor")
         save_bundle(Bundle(*parts, provenance, likeness), run.model)
 
-    result = fit(
-        method,
-        data.view,
-        run,
-        loop=replace(loop, precision=precision),
-        optimiser=settings.optimiser,
-        save_best=save_best,
-    )
-    run.finish({"steps": result.steps, "best_step": result.best_step, result.metric: result.best_value})
+    # who only reads a run that is done need not be alone with it
+    with nullcontext() if run.closed else alone_in(run.path):
+        if not run.start(stage, settings, facts, {"store": str(data.store.path.resolve())}):
+            console.print(f"{run.path} is already done.")
+            return load_bundle(run.model)
+        write_text(run.path / "labels.csv", _label_table(data))
+        likeness = reference(data.view, data.store.phantom_version)
+        result = fit(
+            method,
+            data.view,
+            run,
+            loop=replace(loop, precision=precision),
+            optimiser=settings.optimiser,
+            save_best=save_best,
+        )
+        run.finish({"steps": result.steps, "best_step": result.best_step, result.metric: result.best_value})
     console.print(
         f"{run.id}: {result.steps} steps; best {result.metric} {result.best_value:.4g} at step {result.best_step}."
     )
@@ -169,13 +173,26 @@ def _true_budget(data: OpenedData, helpers: list[Path]) -> dict[str, Any]:
     if budget.settings.allow_unlabelled_annotation:
         used |= set(names.iloc[list(budget.unlabelled)])
     for helper in helpers:
-        with open(helper / "labels.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = _labels_of(helper)
         read = {"labelled", "validation"}
         if Run(helper).info["budget"]["unlabelled_annotation_allowed"]:
             read.add("unlabelled")
         used |= {row["name"] for row in rows if row["subset"] in read}
     return {**budget.summary(), "labels_used_in_all": len(used)}
+
+
+def _labels_of(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's labels.csv."""
+    path = run / "labels.csv"
+    if not path.exists():
+        raise EchocycleError(f"{path} is missing, so it is not known which labels {run} used. Copy the run again.")
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise EchocycleError(f"{path} is not readable ({error}). Copy the run again.") from None
+    if not rows or any(row.get("name") is None or row.get("subset") is None for row in rows):
+        raise EchocycleError(f"{path} does not say name and subset of every video. Copy the run again.")
+    return rows
 
 
 def _label_table(data: OpenedData) -> str:

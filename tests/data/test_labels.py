@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.stores import with_index
 
 from echocycle import regression, segmentation
 from echocycle.data.clips import StepData, passes
@@ -363,8 +364,7 @@ def poisoned(store: Store, folder: Path) -> Store:
         index.loc[video, ["edv_ml", "esv_ml"]] = [1.0, 0.5]
         traces[video] ^= 0xA5
     np.save(folder / "traces.npy", traces)
-    index.to_csv(folder / "index.csv", index=False)
-    return Store(folder)
+    return with_index(folder, index)
 
 
 def same(a: Any, b: Any) -> bool:

@@ -1,6 +1,5 @@
 """The frame store holds what the videos hold, whatever the release, the interruption or the number of workers."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.videos import change_rows, damage, few_videos, names_in, rows_of, some_videos, write_rows
 
 from echocycle import stages
 from echocycle.data.store import COLUMNS, SIZE, Store
-from echocycle.datasets import prepare
 from echocycle.datasets.check import decode_findings
 from echocycle.datasets.echonet import read_echonet
 from echocycle.datasets.findings import Finding, finding_of, finding_text, merge_findings
@@ -26,47 +25,6 @@ from echocycle.recordings.video import read_video, write_mjpeg
 from echocycle.settings.stages import PrepareSettings
 
 HERE = PrepareSettings(workers=0)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-
-
-def some_videos(phantom: Path, folder: Path, count: int = 5, *, truth: bool = False) -> Path:
-    """A folder with the first few videos of the phantom; without `truth` nothing tells that they are synthetic."""
-    listed = rows_of(phantom / "FileList.csv")[:count]
-    names = {row["FileName"] for row in listed}
-    traced = [row for row in rows_of(phantom / "VolumeTracings.csv") if row["FileName"].removesuffix(".avi") in names]
-    (folder / "Videos").mkdir(parents=True)
-    write_rows(folder / "FileList.csv", listed)
-    write_rows(folder / "VolumeTracings.csv", traced)
-    for name in names:
-        shutil.copy(phantom / "Videos" / f"{name}.avi", folder / "Videos")
-    if truth:
-        shutil.copy(phantom / "phantom.json", folder)
-        shutil.copytree(phantom / "Truth", folder / "Truth")
-    return folder
-
-
-def change_rows(path: Path, change: Callable[[dict[str, str]], dict[str, Any]]) -> None:
-    write_rows(path, [change(row) for row in rows_of(path)])
-
-
-def content(store: Path) -> dict[str, bytes]:
-    """All files below a folder."""
-    return {str(file.relative_to(store)): file.read_bytes() for file in sorted(store.rglob("*")) if file.is_file()}
-
-
-def names_in(phantom: Path) -> list[str]:
-    return [row["FileName"] for row in rows_of(phantom / "FileList.csv")]
 
 
 # --------------------------------------------------------------------------------------------------- content
@@ -178,12 +136,6 @@ def test_an_own_folder_with_gaps(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------- odd and damaged
 
 
-def damage(path: Path) -> None:
-    """Cut the last quarter off."""
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 3 // 4])
-
-
 def test_a_damaged_video_is_left_out_and_reported(phantom_folder: Path, tmp_path: Path) -> None:
     folder = some_videos(phantom_folder, tmp_path / "videos")
     names = names_in(folder)
@@ -286,162 +238,13 @@ def test_findings_of_very_many_videos_are_put_together_at_once() -> None:
     assert len(found[0].names) == 200_000
 
 
-# ------------------------------------------------------------------------------------------------- going on
-
-
-class Killed(BaseException):
-    """In place of a signal."""
+# ------------------------------------------------------------------------------------------ what is refused
 
 
 @pytest.fixture(scope="module")
 def few(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
     """A folder of four phantom videos, one of them damaged, and the content of its store."""
-    root = tmp_path_factory.mktemp("few")
-    folder = some_videos(phantom_folder, root / "videos", 4, truth=True)
-    damage(folder / "Videos" / f"{names_in(folder)[2]}.avi")
-    store = prepare_store(folder, root / "store", HERE)
-    return folder, content(store.path)
-
-
-def kill_after(folder: Path, store: Path, videos: int) -> Path:
-    def progress(done: int, total: int) -> None:
-        if done == videos:
-            raise Killed
-
-    with pytest.raises(Killed):
-        prepare_store(folder, store, HERE, progress=progress)
-    assert not store.exists()
-    return store.with_name(store.name + ".partial")
-
-
-@pytest.mark.parametrize("videos", [0, 1, 3, 4])
-def test_a_killed_prepare_goes_on_to_the_same_bytes(
-    few: tuple[Path, dict[str, bytes]], tmp_path: Path, videos: int
-) -> None:
-    folder, expected = few
-    store = tmp_path / "store"
-    kill_after(folder, store, videos)
-    with pytest.raises(EchocycleError, match="interrupted"):
-        Store(store)
-    calls = []
-    prepare_store(folder, store, HERE, progress=lambda done, total: calls.append(done))
-    assert calls == list(range(videos, 5))
-    assert content(store) == expected
-    assert not store.with_name("store.partial").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "cut"),
-    [
-        ("journal.jsonl", 1),
-        ("journal.jsonl", 300),
-        ("frames.u8", 1),
-        ("frames.u8", 2_000_000),
-        ("traces.bin", 1),
-        ("traces.bin", 10**9),
-        ("frames.u8", -777),
-        ("traces.bin", -5),
-    ],
-)
-def test_torn_files_are_mended(few: tuple[Path, dict[str, bytes]], tmp_path: Path, name: str, cut: int) -> None:
-    """The end of a file is missing, or holds more than the journal knows of (cut below 0)."""
-    folder, expected = few
-    store = tmp_path / "store"
-    partial = kill_after(folder, store, 4)
-    size = (partial / name).stat().st_size
-    with open(partial / name, "r+b") as file:
-        file.truncate(max(0, size - cut))
-    prepare_store(folder, store, HERE)
-    assert content(store) == expected
-
-
-@pytest.mark.parametrize("step", ["unlink", "write_json", "replace"])
-def test_a_kill_among_the_last_moves(
-    few: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """Wherever `finish` ends early, the next `prepare` gives the same bytes."""
-    folder, expected = few
-    before = kill_after(folder, tmp_path / "before", 4)
-    store = tmp_path / "store"
-    for attempt in range(12):
-        shutil.copytree(before, tmp_path / "store.partial")
-        left = [attempt]
-
-        def dying(original: Callable[..., Any], left: list[int] = left) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                if left[0] == 0:
-                    raise Killed
-                left[0] -= 1
-                return original(*args, **kwargs)
-
-            return call
-
-        with monkeypatch.context() as patched:
-            if step == "unlink":
-                patched.setattr(Path, "unlink", dying(Path.unlink))
-            elif step == "write_json":
-                patched.setattr(prepare, "write_json", dying(prepare.write_json))
-            else:
-                patched.setattr(prepare.os, "replace", dying(prepare.os.replace))
-            try:
-                prepare_store(folder, store, HERE)
-            except Killed:
-                ended_early = True
-            else:
-                ended_early = False
-        prepare_store(folder, store, HERE)
-        assert content(store) == expected
-        shutil.rmtree(store)
-        if not ended_early:
-            assert attempt > 0
-            return
-    raise AssertionError("finish has more such moves than were tried")
-
-
-def test_another_job_begins_anew_and_says_so(
-    few: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What a killed `prepare` with other settings left is not mixed in."""
-    folder, expected = few
-    store = tmp_path / "store"
-    partial = tmp_path / "store.partial"
-    with pytest.raises(Killed):
-        prepare_store(folder, store, replace(HERE, color=True), progress=_kill_at_three)
-    (partial / "masks" / "truth").mkdir(parents=True)
-    (partial / "masks" / "truth" / "masks.json").write_text("{}")
-    assert capsys.readouterr().err == ""
-    prepare_store(folder, store, HERE)
-    assert content(store) == expected
-    said = " ".join(capsys.readouterr().err.split())
-    assert "store.partial" in said
-    assert "settings.color was True, is False" in said
-
-
-def test_drawn_splits_are_gone_on_with_and_opened_again(
-    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Shares come back from JSON as a list; that is no other setting."""
-    folder = some_videos(phantom_folder, tmp_path / "videos", 6)
-    settings = replace(HERE, assign_splits=(0.5, 0.25, 0.25))
-    with pytest.raises(Killed):
-        prepare_store(folder, tmp_path / "store", settings, progress=_kill_at_three)
-    prepare_store(folder, tmp_path / "store", settings)
-    assert capsys.readouterr().err == ""
-    assert len(prepare_store(folder, tmp_path / "store", settings)) == 6
-
-
-def _kill_at_three(done: int, total: int) -> None:
-    if done == 3:
-        raise Killed
-
-
-def test_workers_do_not_change_the_store(few: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
-    folder, expected = few
-    prepare_store(folder, tmp_path / "store", PrepareSettings(workers=2))
-    assert content(tmp_path / "store") == expected
-
-
-# ------------------------------------------------------------------------------------------ what is refused
+    return few_videos(phantom_folder, tmp_path_factory.mktemp("few"))
 
 
 def test_a_finished_store_is_opened_again_and_others_are_refused(

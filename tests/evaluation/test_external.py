@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.chain import copied, regress_settings, segment_settings
+from helpers.stores import with_index
 
 from echocycle import stages
 from echocycle.cardiac.beats import largest_components
@@ -17,7 +18,7 @@ from echocycle.evaluation import protocols as predictions
 from echocycle.evaluation.evaluate import _Journal, dice_metrics, traced_metrics
 from echocycle.evaluation.protocols import mask_rows
 from echocycle.evaluation.tables import read_dice
-from echocycle.files import read_json, sha256, write_json
+from echocycle.files import read_json, sha256
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.phantom.write import write_phantom
 from echocycle.settings.stages import EvaluateSettings, PrepareSettings
@@ -131,8 +132,7 @@ def test_frames_of_another_kind_are_refused_before_anything_is_predicted(
 
 def test_a_split_of_one_patient_has_values_without_intervals(regression, store, tmp_path):
     other = copied(store, tmp_path).path
-    Store(other).index.assign(patient="the same").to_csv(other / "index.csv", index=False)
-    write_json(other / "store.json", {**store.meta, "id": "one-patient"})
+    with_index(other, store.index.assign(patient="the same"))
     settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=40)
     metrics = read_json(stages.evaluate(regression, settings, external=other) / "metrics.json")
     for found in (metrics["ef"]["test"]["strided"]["mae"], metrics["naive"]["test"]["mae"]):
@@ -140,20 +140,14 @@ def test_a_split_of_one_patient_has_values_without_intervals(regression, store, 
         assert found["low"] is found["high"] is None
 
 
-def test_a_kill_while_the_journal_is_mended_loses_no_video(tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_a_torn_journal_loses_the_torn_video_alone(tmp_path):
     path = tmp_path / "journal.jsonl"
     list(_Journal(path, {"job": 1}).over("Evaluating", [3, 5], lambda video: [video]))
     before = path.read_bytes()
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("echocycle.files.os.replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            _Journal(path, {"job": 1})
-    assert path.read_bytes() == before
-    assert _Journal(path, {"job": 1}).rows == {3: [3], 5: [5]}
+    for torn in (b'{"video": 7, "ro', b'{"video": 7, "rows"\n', b"\x00\x00\x00\n"):
+        path.write_bytes(before + torn)
+        assert _Journal(path, {"job": 1}).rows == {3: [3], 5: [5]}
+        assert path.read_bytes() == before
 
 
 def test_a_journal_of_another_evaluation_is_dropped_and_said_so(tmp_path, capsys: pytest.CaptureFixture[str]):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.chain import copied, regress_settings
+from helpers.stores import with_index
 
 from echocycle import stages
 from echocycle.data.store import Store
@@ -46,9 +47,7 @@ def trained_on(run: Path, store: Store) -> np.ndarray:
 def changed(store: Store, folder: Path, **columns: Any) -> Path:
     """A copy of a store with another id and other values in its index."""
     other = copied(store, folder)
-    other.index.assign(**columns).to_csv(other.path / "index.csv", index=False)
-    write_json(other.path / "store.json", {**other.meta, "id": "another"})
-    return other.path
+    return with_index(other.path, other.index.assign(**columns)).path
 
 
 def move(run: Path, to: Path) -> None:

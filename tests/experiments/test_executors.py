@@ -3,12 +3,18 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
+from helpers.chain import copied, loop_settings, segment_settings
 
+from echocycle import stages
+from echocycle.data.store import Store, mask_names
 from echocycle.errors import EchocycleError
 from echocycle.experiments.executors import Cluster, Crew, Here, Processes, choose_crew
 from echocycle.experiments.plan import Job, Plan, Regressor, Row, Segmenter, plan, student, teacher
@@ -87,6 +93,81 @@ def test_a_killed_and_a_failed_process_stay_alone(planned: Plan, tmp_path: Path)
     again, marks = done_by(Processes(2), planned, tmp_path)
     assert not again.failed
     assert len(marks) == len(planned.jobs)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from echocycle.data import mask_set
+from echocycle.experiments.executors import Processes
+from echocycle.experiments.perform import is_done, perform
+from echocycle.experiments.plan import Job
+from echocycle.experiments.schedule import work
+from echocycle.experiments.plan import Plan
+from echocycle.settings.stages import MaskSettings
+
+def slowly(job):
+    add = mask_set.MaskWriter.add
+    def wait(*arguments):
+        add(*arguments)
+        time.sleep(0.5 if "--slowly" in sys.argv else 0)
+    mask_set.MaskWriter.add = wait
+    perform(job)
+
+def keep(job):
+    pass
+
+if __name__ == "__main__":
+    store, out = Path(sys.argv[1]), Path(sys.argv[2])
+    made = [Job("mask", Path(run), store, MaskSettings(), "css") for run in sys.argv[3:5]]
+    # masks for nobody are not made: each set has an evaluation that needs it and is taken for undone
+    from echocycle.settings.stages import EvaluateSettings
+    users = [Job("evaluate", job.run, store, EvaluateSettings(splits=("val",)), "css", needs=(job.name,)) for job in made]
+    plan = Plan({job.name: job for job in (*made, *users)})
+    outcome = work(plan, out, crew=Processes(2), perform=slowly, is_done=is_done, remove=keep)
+    assert not outcome.failed, outcome
+"""
+"""Two mask sets made at once, each in a process of its own."""
+
+
+@pytest.mark.slow
+def test_jobs_end_with_their_experiment_and_the_next_call_finds_whole_masks(store: Store, tmp_path: Path) -> None:
+    """SIGKILL to the parent alone: its children end, and nothing that they left is mixed with what a restart writes."""
+    script = tmp_path / "both.py"
+    script.write_text(KILLED)
+    alone = copied(store, tmp_path / "alone").path
+    mine = copied(store, tmp_path / "killed").path
+    runs = [tmp_path / f"css-{seed}" for seed in range(2)]
+    for seed, run in enumerate(runs):
+        stages.segment(alone, run, segment_settings("css", loop=loop_settings(steps=2, seed=seed)))
+        stages.mask(alone, run)
+    line = [sys.executable, str(script), str(mine), str(tmp_path / "jobs"), *map(str, runs)]
+    with open(tmp_path / "log", "w") as log:
+        parent = subprocess.Popen([*line, "--slowly"], stdout=log, stderr=log)
+        try:
+            journals = []
+            while len(journals) < 2:  # both are at work
+                assert parent.poll() is None, (tmp_path / "log").read_text()
+                journals = [file for file in (mine / "masks").glob("*.partial/journal.bin") if file.stat().st_size]
+                time.sleep(0.05)
+            children = psutil.Process(parent.pid).children(recursive=True)
+            assert len(children) >= 2
+        finally:
+            parent.kill()
+            parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    for process in alive:
+        process.kill()
+    assert not alive
+    assert len(list((mine / "masks").glob("*.partial"))) == 2
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = {str(file.relative_to(mine)): file.read_bytes() for file in (mine / "masks").rglob("*") if file.is_file()}
+    whole = {str(file.relative_to(alone)): file.read_bytes() for file in (alone / "masks").rglob("*") if file.is_file()}
+    assert made == whole
+    assert len(made) == 12  # truth and two more, of four files each
+    for name in mask_names(mine):
+        assert Store(mine).masks(name).verify()
 
 
 @pytest.mark.slow
