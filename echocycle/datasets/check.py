@@ -48,7 +48,8 @@ class Estimate:
     def text(self, workers: int) -> str:
         """One sentence."""
         size = f"{self.store_bytes / 1e9:.1f} GB" if self.store_bytes >= 1e8 else f"{self.store_bytes / 1e6:.1f} MB"
-        took = "" if self.seconds is None else f"about {_duration(self.seconds)} with {max(workers, 1)} workers and "
+        processes = "1 process" if workers < 2 else f"{workers} processes"
+        took = "" if self.seconds is None else f"about {_duration(self.seconds)} with {processes} and "
         return f"`prepare` takes {took}{size} on disk ({self.videos} videos, {self.frames} frames)."
 
 

@@ -66,7 +66,7 @@ def _decode(record: Record, settings: PrepareSettings) -> Decoded:
     height, width = frames.shape[1:3]
     if (height, width) != (SIZE, SIZE):
         frames, affine, spacing, sector = _cut(recording, settings, note)
-    check_orientation(frames, note)
+    check_orientation(recording.frames, note)  # as it came: a cut looks for a sector that points up
     ed_frame = es_frame = -1
     traces = bytes(2 * TRACE_BYTES)
     pair = traced_pair(record, len(frames), height, width, reader_settings(settings))

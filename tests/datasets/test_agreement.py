@@ -115,8 +115,18 @@ def test_discs_that_contradict_the_label() -> None:
 
 
 @pytest.mark.parametrize(("turns", "said"), [(0, ""), (1, "left"), (2, "bottom"), (3, "right")])
-def test_turned_pictures(turns: int, said: str) -> None:
-    frames = np.rot90(fan(20)[0], turns, axes=(1, 2))
+def test_turned_pictures(tmp_path: Path, turns: int, said: str) -> None:
+    """Also in a picture that is cut, where the cut itself looks for a sector that points up."""
+    frames = np.ascontiguousarray(np.rot90(fan(20, 200, 260)[0], turns, axes=(1, 2)))
+    assert tip_of_decoded(tmp_path, frames) == bool(said)
     notes = noting(check_orientation, frames)
     assert ("sector-turned" in notes) == bool(said)
     assert said in notes.get("sector-turned", "")
+
+
+def tip_of_decoded(root: Path, frames: np.ndarray) -> bool:
+    """Whether decoding a folder with this video says that it is turned."""
+    save_cine(root / "Videos" / "v.dcm", frames)
+    (root / "FileList.csv").write_text(LISTED)
+    (record,) = read_echonet(root, reader_settings(HERE)).records
+    return "sector-turned" in {finding.kind for finding in decode_video((record, HERE)).findings}
