@@ -64,6 +64,8 @@ def command_line() -> App:
         stages.evaluate,
         stages.report,
         stages.predict,
+        stages.adopt,
+        stages.deidentify,
         benchmarks.bench,
         info.info,
         pipeline.train,

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
-from echocycle.files import read_json
+from echocycle.files import printable, read_json
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.progress import track
 from echocycle.runs import Run, finished
-from echocycle.settings.flags import Flat, Model, Out, Unseen
+from echocycle.settings.flags import Flat, Model, Out, Several, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 from echocycle.training.setup import inputs_of, open_data, require_store, train_method
 
@@ -340,3 +340,68 @@ def predict(
     from echocycle.inference.batch import predict_all
 
     return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+
+
+def adopt(
+    *checkpoints: Path,
+    out: Annotated[Path, Out],
+    store: Path | None = None,
+    mean: Annotated[tuple[float, ...], Several] = (),
+    std: Annotated[tuple[float, ...], Several] = (),
+) -> Bundle:
+    """A model of published weights: EchoNet-Dynamic's, CSS-SemiVideo's or AdaCon's checkpoints.
+
+    Args:
+        checkpoints: One or two files, an EF network, a segmenter or both; which they are is read from their content.
+        out: Folder for the model.
+        store: Frame store of the data that they were trained on, for mean and standard deviation of the input.
+        mean: Mean of the input in grey levels, once or for red, green and blue, where there is no store.
+        std: Standard deviation of the same.
+    """
+    from echocycle.inference.adopt import adopt_weights
+
+    return adopt_weights([Path(path) for path in checkpoints], Path(out), store=store, mean=mean, std=std)
+
+
+def deidentify(
+    *inputs: Path,
+    out: Annotated[Path, Out],
+    salt_file: Path,
+    format: Literal["mp4", "dicom"] = "mp4",
+) -> list[Path]:
+    """The picture of recordings without names, dates, numbers and writing, under a name that tells nothing.
+
+    Args:
+        inputs: Recordings, folders, DICOMDIR files or zip archives.
+        out: Folder for the clips.
+        salt_file: File with the secret that the new names are made with; made if it is missing. Who has it can check
+            a guess about whose clip it is, so it is not kept beside the clips.
+        format: `mp4`, or `dicom`: multi-frame ultrasound.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        Finding: a recording could not be read; the others are done.
+    """
+    from echocycle.recordings.deidentify import deidentify as without_identity
+    from echocycle.recordings.deidentify import read_salt
+    from echocycle.recordings.find import find_recordings
+
+    if not inputs:
+        raise EchocycleError("Name at least one recording or folder.")
+    salt = read_salt(Path(salt_file), Path(out))
+    written: list[Path] = []
+    problems = 0
+    for found in find_recordings(inputs, exclude=[out]):
+        try:
+            if found.path is None:
+                raise EchocycleError(str(found.problem))
+            written.append(without_identity(found.path, Path(out), salt=salt, format=format))
+        except EchocycleError as error:
+            problems += 1
+            console.print(printable(str(error)), style="red", soft_wrap=True, highlight=False)
+    console.print(f"{len(written)} clips written to {out}.", soft_wrap=True)
+    if problems:
+        raise Finding(f"{problems} of {problems + len(written)} recordings could not be written; see above.")
+    return written

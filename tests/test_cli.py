@@ -37,6 +37,8 @@ COMMANDS = (
     "evaluate",
     "report",
     "predict",
+    "adopt",
+    "deidentify",
     "bench",
     "info",
     "train",
@@ -455,7 +457,7 @@ def test_check_ends_with_1_on_bad_rows(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     message = refused(capsys, ["check", str(bad)], code=1)
     assert "ef-out-of-range" in message
-    assert "1 kind of error was found" in message
+    assert "errors were found; see above: ef-out-of-range" in message
     assert "[b]" in message
     (good / "Videos" / "[b].avi").write_bytes(b"torn")
     assert main(["check", str(good)]) == 0

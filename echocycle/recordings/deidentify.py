@@ -7,6 +7,8 @@ is text drawn over the fan itself: look at each clip before it leaves the house.
 import hashlib
 import hmac
 import math
+import os
+import secrets
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -175,3 +177,21 @@ def _write_dicom(
     dataset["PixelData"].is_undefined_length = True
     with replacing(target) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
+
+
+def read_salt(file: Path, out: Path) -> str:
+    """The secret in a file; a random one is written there first if there is no file.
+
+    Raises:
+        EchocycleError: the file lies in `out`, beside what it must not be kept beside, or holds too short a secret.
+    """
+    if file.absolute().is_relative_to(out.absolute()):
+        raise EchocycleError(f"{file} lies among the clips in {out}; keep the secret in another folder.")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as opened:
+            opened.write(secrets.token_hex(16) + "\n")
+    salt = file.read_text(encoding="utf-8", errors="replace").strip()
+    if len(salt) < SHORTEST_SALT:
+        raise EchocycleError(f"{file} holds {len(salt)} characters; a secret of at least {SHORTEST_SALT} is needed.")
+    return salt

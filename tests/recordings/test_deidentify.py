@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from pydicom import dcmread, uid
 from pydicom.datadict import dictionary_VR, keyword_dict
 
+from echocycle.cli import main
 from echocycle.errors import EchocycleError
 from echocycle.recordings.deidentify import deidentify
 from echocycle.recordings.recording import read_recording
@@ -155,3 +156,22 @@ def test_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(EchocycleError, match="does not say its frame rate"):
         deidentify(unknown, tmp_path / "out", salt=SALT)
     assert np.isnan(read_recording(deidentify(unknown, tmp_path / "out", salt=SALT, format="dicom")).fps)
+
+
+def test_the_command_makes_a_secret_and_goes_on_after_a_bad_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "MUSTERMANN^ERIKA"
+    folder.mkdir()
+    save(cine(beating_fan(), PatientName="MUSTERMANN^ERIKA", PatientID="4711-geheim"), folder / "a.dcm")
+    (folder / "b.avi").write_bytes(b"no video")
+    call = ["deidentify", str(folder), "-o", str(tmp_path / "clips"), "--salt-file", str(tmp_path / "salt")]
+    assert main(call) == 1
+    assert "1 of 2 recordings could not be written" in capsys.readouterr().err
+    (clip,) = (tmp_path / "clips").iterdir()
+    assert b"MUSTERMANN" not in clip.read_bytes()
+    assert len((tmp_path / "salt").read_text().strip()) == 32
+    assert (tmp_path / "salt").stat().st_mode & 0o777 == 0o600
+    main(call)
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == [clip.name]  # the same secret, the same name
+    assert main([*call[:-1], str(tmp_path / "clips" / "salt")]) == 2
