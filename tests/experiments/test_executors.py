@@ -36,9 +36,14 @@ def planned(tmp_path: Path) -> Plan:
     return chosen
 
 
-def leave_mark(job: Job, *, folder: Path, dies: str = "", fails: str = "", seconds: float = 0.0) -> None:
-    """A stage that says who did it and when."""
+def leave_mark(
+    job: Job, *, folder: Path, dies: str = "", fails: str = "", seconds: float = 0.0, meets: int = 1
+) -> None:
+    """A stage that says who did it and when; it ends when so many have begun, itself among them."""
     begun = time.time()
+    (folder / f"{job.name} begun").touch()
+    while len(list(folder.glob("* begun"))) < meets:
+        time.sleep(0.01)
     print(f"doing {job.name}")
     if job.kind == dies:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -68,7 +73,7 @@ def done_by(crew: Crew, planned: Plan, folder: Path, **how: object):
 
 @pytest.mark.slow
 def test_processes_work_side_by_side_and_in_order(planned: Plan, tmp_path: Path) -> None:
-    outcome, marks = done_by(Processes(2), planned, tmp_path, seconds=0.5)
+    outcome, marks = done_by(Processes(2), planned, tmp_path, meets=2)
     assert not outcome.failed
     assert set(outcome.done) == set(planned.jobs)
     assert len({int(pid) for pid, _, _ in marks.values()} - {os.getpid()}) == len(planned.jobs)
