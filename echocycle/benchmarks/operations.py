@@ -65,7 +65,7 @@ PAD = 12
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """How much is measured."""
 
     name: str
@@ -99,12 +99,12 @@ ROOMY = 64 * 2**30
 """Bytes of a GPU on which the reference's step of 20 and 10 clips fits."""
 
 
-def make_plan(device: torch.device, *, quick: bool) -> Plan:
+def make_plan(device: torch.device, *, quick: bool) -> BenchPlan:
     """What is measured on a device: small batches, and the paper's on a GPU with room for them."""
-    plan = Plan("full", 5, PhantomSettings(videos=48, val=2, test=2, frames_min=124))
+    plan = BenchPlan("full", 5, PhantomSettings(videos=48, val=2, test=2, frames_min=124))
     if quick:
         phantom = PhantomSettings(videos=26, val=1, test=1, frames_min=124)
-        plan = Plan("quick", 3, phantom, training=50, mask_frames=64, starts=16)
+        plan = BenchPlan("quick", 3, phantom, training=50, mask_frames=64, starts=16)
     if device.type == "cuda":
         plan = replace(plan, mask_frames=None, mask_batch=256, starts=None)
         if available_bytes(device) > ROOMY:
@@ -119,7 +119,7 @@ class Ground:
     source: Path
     store: Store
     folder: Path
-    plan: Plan
+    plan: BenchPlan
     device: torch.device
 
     def path(self, video: int) -> Path:
@@ -150,7 +150,7 @@ class Ground:
         )
 
 
-def make_ground(folder: Path, plan: Plan, device: torch.device) -> Ground:
+def make_ground(folder: Path, plan: BenchPlan, device: torch.device) -> Ground:
     """Draw the phantom and prepare its store in `folder`."""
     source = folder / "phantom"
     write_phantom(source, plan.phantom)

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from rich.table import Table
 
 from echocycle.benchmarks.measure import NO_TF32, OURS, OURS_BF16, REFERENCE, Operation, Side, matrix_rates, speedups
-from echocycle.benchmarks.operations import GROUPS, Plan, make_ground
+from echocycle.benchmarks.operations import GROUPS, BenchPlan, make_ground
 from echocycle.benchmarks.reference import opencv
 from echocycle.console import console
 from echocycle.errors import EchocycleError
@@ -35,7 +35,7 @@ FORMAT = 1
 # ------------------------------------------------------------------------------------------------- measuring
 
 
-def compare(out: Path, plan: Plan, device: torch.device) -> dict[str, Any]:
+def compare(out: Path, plan: BenchPlan, device: torch.device) -> dict[str, Any]:
     """Measure what `out` does not hold yet, group by group, and give everything.
 
     Raises:
@@ -67,7 +67,7 @@ def compare(out: Path, plan: Plan, device: torch.device) -> dict[str, Any]:
     return done
 
 
-def circumstances(plan: Plan, device: torch.device) -> dict[str, Any]:
+def circumstances(plan: BenchPlan, device: torch.device) -> dict[str, Any]:
     """What the numbers depend on; a comparison goes on only where all of it is the same."""
     found = versions()
     return {

@@ -70,19 +70,19 @@ class Clock:
 # ------------------------------------------------------------------------------------------------------ disk
 
 
-def disk_needed(plan: Plan, frames: int, places: int = 1) -> int:
+def disk_needed(plan: Plan, frames: int, slots: int = 1) -> int:
     """About how many bytes the jobs that are not done will need at once.
 
     Args:
         frames: of the store.
-        places: jobs that are done at a time.
+        slots: jobs that are done at a time.
     """
     todo = [plan.jobs[name] for name in waiting_jobs(plan.jobs, is_done)]
     weights = [_weight_bytes(job) for job in todo if job.stage in ("segment", "regress")]
     masks = sum(_mask_bytes(plan, job, frames) for job in todo if job.stage == "mask")
     at_once = max((_mask_bytes(plan, job, frames) for job in todo if job.stage == "mask"), default=0)
     # resume points (weights and two moments) go when a run is done; a mask set can overlap the next for a moment
-    return sum(weights) + 4 * places * max(weights, default=0) + min(masks, (1 + places) * at_once)
+    return sum(weights) + 4 * slots * max(weights, default=0) + min(masks, (1 + slots) * at_once)
 
 
 def _mask_bytes(plan: Plan, job: Job, frames: int) -> int:

@@ -40,10 +40,10 @@ class Task(Protocol):
         """End it."""
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Who does the jobs."""
 
-    places: int
+    slots: int
     """Jobs at once."""
     pause: float
     """Seconds between two looks at the tasks."""
@@ -75,10 +75,10 @@ class _Ended:
         pass
 
 
-class Here:
+class Serial:
     """This process, one job after the other; the progress of each is shown."""
 
-    places, pause = 1, 0.0
+    slots, pause = 1, 0.0
 
     def begin(self, perform: Perform, job: Job, log: Path, seconds: float | None) -> Task:
         """Do the job; raises `OutOfTime` when `seconds` are over."""
@@ -125,22 +125,22 @@ class Processes:
 
     pause = 0.2
 
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self._running: list[_Process | None] = [None] * places
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._running: list[_Process | None] = [None] * slots
 
     def begin(self, perform: Perform, job: Job, log: Path, seconds: float | None) -> Task:
         """Begin the job in the first free place."""
-        place = next(number for number, task in enumerate(self._running) if task is None or task.done())
-        task = self._running[place] = _Process(perform, job, log, place, self.places)
+        slot = next(number for number, task in enumerate(self._running) if task is None or task.done())
+        task = self._running[slot] = _Process(perform, job, log, slot, self.slots)
         return task
 
 
 class _Process:
-    def __init__(self, perform: Perform, job: Job, log: Path, place: int, places: int) -> None:
+    def __init__(self, perform: Perform, job: Job, log: Path, slot: int, slots: int) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log, self._name = log, job.name
-        arguments = perform, job, log, place, places
+        arguments = perform, job, log, slot, slots
         # not a daemon: a job may have processes of its own
         self._process = multiprocessing.get_context("spawn").Process(target=_in_process, args=arguments)
         self._process.start()
@@ -166,7 +166,7 @@ def _last_line(text: str) -> str:
     return lines[-1].removeprefix("echocycle.errors.EchocycleError: ") if lines else "nothing was said"
 
 
-def _in_process(perform: Perform, job: Job, log: Path, place: int, places: int) -> None:
+def _in_process(perform: Perform, job: Job, log: Path, slot: int, slots: int) -> None:
     """What a process of `Processes` does: its share of the cores, one of the GPUs, one job.
 
     When the experiment was killed it ends too: a job that went on would write into what the next call resumes.
@@ -174,7 +174,7 @@ def _in_process(perform: Perform, job: Job, log: Path, place: int, places: int) 
     end_with_parent()
     with open(log, "w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         try:
-            _take_share(place, places)
+            _take_share(slot, slots)
             perform(job)
         except Exception:
             traceback.print_exc()
@@ -182,14 +182,14 @@ def _in_process(perform: Perform, job: Job, log: Path, place: int, places: int) 
             sys.exit(1)
 
 
-def _take_share(place: int, places: int) -> None:
+def _take_share(slot: int, slots: int) -> None:
     """The share of the cores, and one of the GPUs that this process may see, of one of several processes."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores // places)))  # fewer where `--threads` said so
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores // slots)))  # fewer where `--threads` said so
     if torch.cuda.is_available():
-        torch.cuda.set_device(place % torch.cuda.device_count())
+        torch.cuda.set_device(slot % torch.cuda.device_count())
 
 
 # ------------------------------------------------------------------------------------------------- a cluster
@@ -205,12 +205,12 @@ class Cluster:
 
     pause = 5.0
 
-    def __init__(self, folder: Path, places: int, parameters: dict[str, Any], kind: str = "slurm") -> None:
+    def __init__(self, folder: Path, slots: int, parameters: dict[str, Any], kind: str = "slurm") -> None:
         if importlib.util.find_spec("submitit") is None:
             raise EchocycleError("Jobs are sent to a cluster by submitit, which is missing: pip install submitit")
         import submitit
 
-        self.places = places
+        self.slots = slots
         try:
             self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
         except RuntimeError as error:
@@ -229,7 +229,7 @@ class Cluster:
         return task
 
 
-def choose_crew(at_once: int, slurm: Sequence[str], folder: Path) -> Crew:
+def choose_executor(at_once: int, slurm: Sequence[str], folder: Path) -> Executor:
     """This process for one job at once, processes for several, a cluster where its parameters are given.
 
     Raises `EchocycleError` for a parameter that is not NAME=VALUE.
@@ -244,4 +244,4 @@ def choose_crew(at_once: int, slurm: Sequence[str], folder: Path) -> Crew:
         return Cluster(folder / "slurm", max(1, at_once), parameters)
     if at_once < 1:
         raise EchocycleError(f"--at-once is {at_once}; at least 1 is needed.")
-    return Here() if at_once == 1 else Processes(at_once)
+    return Serial() if at_once == 1 else Processes(at_once)

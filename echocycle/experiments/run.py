@@ -14,7 +14,7 @@ from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import EXPERIMENTS
 from echocycle.experiments.estimate import check_disk, disk_needed, seconds_taken
-from echocycle.experiments.executors import Crew, choose_crew
+from echocycle.experiments.executors import Executor, choose_executor
 from echocycle.experiments.perform import is_done
 from echocycle.experiments.plan import Cell, Experiment, Plan, fraction_value, only, plan
 from echocycle.experiments.schedule import Outcome, work
@@ -60,13 +60,13 @@ def run_experiment(
     dry_run: bool,
     details: bool = False,
     workers: int = 2,
-    crew: Crew | None = None,
+    executor: Executor | None = None,
 ) -> Path | None:
     """Run an experiment, or go on with it, and write its tables; with `dry_run` only say what would be run.
 
     Args:
         workers: processes that draw and decode videos.
-        crew: who does the jobs; by default this process.
+        executor: who does the jobs; by default this process.
 
     Returns:
         The Markdown page, or None after a dry run.
@@ -96,7 +96,7 @@ def run_experiment(
         if isinstance(job.settings, SegmentSettings | RegressSettings):
             options_of(job.settings)  # what is misspelt is said before anything is done
     frames = opened.meta["frames"] if opened else _frames_of(chosen)
-    needed = disk_needed(planned, frames, crew.places if crew else 1)
+    needed = disk_needed(planned, frames, executor.slots if executor else 1)
     if dry_run:
         from echocycle.experiments.forecast import forecast_of
 
@@ -109,7 +109,7 @@ def run_experiment(
     out.mkdir(parents=True, exist_ok=True)
     check_disk(needed, out, opened.path)  # weights lie in the one, masks in the other
     with alone_with(opened.path):
-        outcome = work(planned, out / "jobs", crew=crew)
+        outcome = work(planned, out / "jobs", executor=executor)
     fractions = sorted({*spelled, *experiment.fractions}, key=fraction_value)
     whole = plan(experiment.rows, chosen, *where, fractions=fractions, seeds=range(max(seeds, MOST_SEEDS)))
     shown = with_what_is_done(planned, whole)
@@ -301,5 +301,5 @@ def experiment(
         out=Path(out),
         dry_run=dry_run,
         details=details,
-        crew=choose_crew(at_once, slurm, Path(out) / "jobs"),
+        executor=choose_executor(at_once, slurm, Path(out) / "jobs"),
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from echocycle.console import console
 from echocycle.errors import EchocycleError
 from echocycle.experiments.estimate import Clock
-from echocycle.experiments.executors import Crew, Here, OutOfTime, Perform, Task
+from echocycle.experiments.executors import Executor, OutOfTime, Perform, Serial, Task
 from echocycle.experiments.perform import is_done, perform, remove, waiting_jobs
 from echocycle.experiments.plan import Job, Plan
 from echocycle.files import write_text
@@ -43,7 +43,7 @@ def work(
     folder: Path,
     *,
     minutes: float | None = None,
-    crew: Crew | None = None,
+    executor: Executor | None = None,
     perform: Perform = perform,
     is_done: Callable[[Job], bool] = is_done,
     remove: Callable[[Job], None] = remove,
@@ -53,9 +53,9 @@ def work(
     Args:
         folder: for seconds.json, which remembers how long jobs took, and the logs of jobs.
         minutes: start nothing that will not be done in this time, and interrupt what takes longer than foreseen.
-        crew: who does the jobs; by default this process, one after the other.
+        executor: who does the jobs; by default this process, one after the other.
     """
-    return _Work(plan.jobs, folder, minutes, crew or Here(), perform, is_done, remove).all()
+    return _Work(plan.jobs, folder, minutes, executor or Serial(), perform, is_done, remove).all()
 
 
 class _Work:
@@ -66,12 +66,12 @@ class _Work:
         jobs: dict[str, Job],
         folder: Path,
         minutes: float | None,
-        crew: Crew,
+        executor: Executor,
         perform: Perform,
         is_done: Callable[[Job], bool],
         remove: Callable[[Job], None],
     ) -> None:
-        self.jobs, self.folder, self.crew, self.perform = jobs, folder, crew, perform
+        self.jobs, self.folder, self.executor, self.perform = jobs, folder, executor, perform
         self.clock = Clock(folder / "seconds.json", None if minutes is None else 60 * minutes)
         self.waiting = waiting_jobs(jobs, is_done)
         self.total = len(self.waiting)
@@ -89,7 +89,7 @@ class _Work:
                     self._finish(name)
                 if self._begin() is None and self.running:
                     self.clock.check()
-                    time.sleep(self.crew.pause)
+                    time.sleep(self.executor.pause)
         except OutOfTime:
             self.outcome.left += [name for name in self.waiting if name not in self.outcome.left]
         finally:  # nobody else waits for them
@@ -103,7 +103,7 @@ class _Work:
 
     def _begin(self) -> str | None:
         """Begin the first job that can be, having set aside those that cannot; its name."""
-        if len(self.running) == self.crew.places:
+        if len(self.running) == self.executor.slots:
             return None
         self._set_aside()
         for name in list(self.waiting):
@@ -114,7 +114,7 @@ class _Work:
             elif not any(need in self.waiting or need in self.running for need in job.needs):
                 self._say(name)
                 start = time.monotonic()
-                task = self.crew.begin(self.perform, job, self._log(name), self.clock.left())
+                task = self.executor.begin(self.perform, job, self._log(name), self.clock.left())
                 self.waiting.remove(name)
                 self.running[name] = task, start
                 return name
@@ -134,7 +134,7 @@ class _Work:
     def _say(self, name: str) -> None:
         number = self.total - len(self.waiting) + 1
         others = [each for each in (*self.waiting, *self.running) if each != name]
-        remaining = self.clock.remaining(self.jobs, others, self.crew.places)
+        remaining = self.clock.remaining(self.jobs, others, self.executor.slots)
         console.rule(f"{number}/{self.total}  {name}  ({remaining})", align="left")
 
     def _finish(self, name: str) -> None:

@@ -149,7 +149,7 @@ class Heart:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClipPlan:
     """A clip before it is drawn: everything the tables need."""
 
     patient: Patient
@@ -169,13 +169,13 @@ class Plan:
         return np.stack([self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames])
 
 
-def plan_clip(index: int, settings: PhantomSettings) -> Plan:
+def plan_clip(index: int, settings: PhantomSettings) -> ClipPlan:
     """Patient, heart and motion of clip `index`."""
     patient, look = draw_patient(index, settings), draw_look(index, settings)
     heart = draw_heart(patient, look, stream(settings, index, "heart"), stream(settings, index, "disease"))
     draw = draw_motion if settings.version > 1 else draw_motion_1
     motion = draw(patient, look, stream(settings, index, "motion"))
-    return Plan(patient, look, heart, motion)
+    return ClipPlan(patient, look, heart, motion)
 
 
 def draw_look(index: int, settings: PhantomSettings) -> Look:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from echocycle.phantom.heart import SIZE, STEPS, Heart, Plan
+from echocycle.phantom.heart import SIZE, STEPS, ClipPlan, Heart
 from echocycle.phantom.look import Look
 
 Floats = NDArray[np.float32]
@@ -117,7 +117,7 @@ class Speckle:
         return int(row), int(column)
 
 
-def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -> tuple[NDArray, NDArray]:
+def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Frames uint8 and true masks bool, both (T, 112, 112).
 
     Args:

@@ -29,7 +29,7 @@ from echocycle.errors import EchocycleError
 from echocycle.files import LEFTOVERS, replacing, write_json, write_text
 from echocycle.locks import alone_in, lock_file
 from echocycle.partial import PartialFolder
-from echocycle.phantom.heart import SIZE, Plan, plan_clip
+from echocycle.phantom.heart import SIZE, ClipPlan, plan_clip
 from echocycle.phantom.look import Look, Ranges
 from echocycle.phantom.patient import Patient, draw_patient, stream
 from echocycle.phantom.picture import render
@@ -198,7 +198,7 @@ def _write_tables(out: Path, settings: PhantomSettings) -> None:
     write_text(out / "VolumeTracings.csv", _csv(TRACING_COLUMNS, traced))
 
 
-def _label(plan: Plan) -> tuple[float, float, float]:
+def _label(plan: ClipPlan) -> tuple[float, float, float]:
     """EDV and ESV in ml and EF in percent, from the volumes of the two traced frames."""
     volumes = plan.volumes_ml
     edv, esv = float(volumes[plan.motion.ed_frame]), float(volumes[plan.motion.es_frame])

@@ -5,7 +5,7 @@ from echocycle.regression.cross_model import CrossModel
 from echocycle.regression.mask_teacher import MaskTeacher
 from echocycle.regression.mean_teacher import MeanTeacher
 from echocycle.regression.moving_shapes import Shapes
-from echocycle.regression.multi_teacher import Committee
+from echocycle.regression.multi_teacher import MultiTeacher
 from echocycle.regression.student import Student
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.regression.teacher import Teacher
@@ -17,7 +17,7 @@ METHODS: dict[str, type[Method]] = {
     "teacher": Teacher,
     "mask_teacher": MaskTeacher,
     "student": Student,
-    "committee": Committee,
+    "committee": MultiTeacher,
     "adacon": AdaCon,
     "mean_teacher": MeanTeacher,
     "cross_model": CrossModel,

@@ -37,7 +37,7 @@ from echocycle.training.method import Inputs, StepResult
 
 
 @dataclass(frozen=True)
-class CommitteeOptions:
+class MultiTeacherOptions:
     """Settings of the committee and of what is learnt from it."""
 
     weight: float = 5.0
@@ -100,22 +100,22 @@ def trust(spread: np.ndarray) -> np.ndarray:
     return np.asarray(found / found.mean())
 
 
-def committee_loss(student: Tensor, target: Tensor, trusted: Tensor, weight: float, halved: bool) -> Tensor:
+def multi_teacher_loss(student: Tensor, target: Tensor, trusted: Tensor, weight: float, halved: bool) -> Tensor:
     """The weighted mean of trusted (student - target)^2, of (batch,) each; no gradient reaches the target."""
     squares = trusted * (student.float() - target.detach()).square()
     return weight * (0.5 if halved else 1.0) * squares.mean()
 
 
-class Committee(SupervisedRegression):
+class MultiTeacher(SupervisedRegression):
     """Trains a video-only regressor with the joint answer of several teachers."""
 
     name = "committee"
-    Options: ClassVar[type] = CommitteeOptions
+    Options: ClassVar[type] = MultiTeacherOptions
     validation_passes = 3
     needs_masks = True
     needs_teacher = True
 
-    def __init__(self, settings: RegressSettings, options: CommitteeOptions, inputs: Inputs):
+    def __init__(self, settings: RegressSettings, options: MultiTeacherOptions, inputs: Inputs):
         super().__init__(settings, options, inputs)
         if not inputs.teachers:
             raise EchocycleError("The committee needs teachers; name the run of each with `--teacher RUN`.")
@@ -231,5 +231,5 @@ class Committee(SupervisedRegression):
         target, trusted = self.answers[place, 1:].to(guess.device).unbind(1)
         labelled = super().forward(batches, step).losses["labelled"]
         return StepResult(
-            {"labelled": labelled, "unlabelled": committee_loss(guess, target, trusted, o.weight, o.halved)}, {}
+            {"labelled": labelled, "unlabelled": multi_teacher_loss(guess, target, trusted, o.weight, o.halved)}, {}
         )

@@ -22,7 +22,7 @@ from echocycle.reporting.blocks import (
     count_cell,
     joined,
 )
-from echocycle.reporting.run_data import NOT_RECORDED, LabelBudget, Provenance, ReportData, RunReport
+from echocycle.reporting.run_data import NOT_RECORDED, LabelCounts, Provenance, ReportData, RunReport
 
 
 def missing_runs(data: ReportData, stage: str, what: str, has: Callable[[RunReport], Any], file: str) -> list[Block]:
@@ -64,7 +64,7 @@ def training_section(data: ReportData, problems: list[str]) -> Section:
 
 
 def labels_section(data: ReportData) -> Section:
-    budgets: dict[LabelBudget, list[str]] = {}
+    budgets: dict[LabelCounts, list[str]] = {}
     for run in data.runs:
         if run.labels is not None:
             budgets.setdefault(run.labels, []).append(run.name)

@@ -16,7 +16,7 @@ from echocycle.files import read_json, write_text
 from echocycle.reporting.files import write_files
 from echocycle.reporting.html import write_html
 from echocycle.reporting.markdown import write_markdown
-from echocycle.reporting.run_data import LabelBudget, Overlays, Provenance, ReportData, RunReport
+from echocycle.reporting.run_data import LabelCounts, Overlays, Provenance, ReportData, RunReport
 from echocycle.reporting.sections import delivered_run, report_page
 from echocycle.runs import Run, versions
 
@@ -125,7 +125,7 @@ def read_run(path: Path, overlays: Path | None = None, seen_from: Path = Path())
         method=info["settings"]["method"],
         seed=info["settings"]["loop"]["seed"],
         stage=info["stage"],
-        labels=LabelBudget(
+        labels=LabelCounts(
             budget["labelled"],
             budget["unlabelled"],
             budget["validation"],

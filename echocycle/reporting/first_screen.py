@@ -34,7 +34,7 @@ METHODS = {
     "teacher": "reads the EF from the video and from the outline of the left ventricle, which another network draws",
     "supervised": "reads the EF from the video alone",
     "mask_teacher": "reads the EF from the outline of the left ventricle alone, which another network draws",
-    "multi_teacher": "reads the EF from the video alone. Several teacher networks taught it",
+    "committee": "reads the EF from the video alone. Several teacher networks taught it",
 }
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 FEW_VIDEOS, FEW_LOW = 50, 10

@@ -15,7 +15,7 @@ NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
-class LabelBudget:
+class LabelCounts:
     """How many videos a run knew the labels of."""
 
     labelled: int
@@ -55,7 +55,7 @@ class RunReport:
     method: str
     seed: int | None = None
     stage: Literal["segment", "regress", ""] = ""  # says which tables to expect; all of them if empty
-    labels: LabelBudget | None = None
+    labels: LabelCounts | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     predictions: pd.DataFrame | None = None
     dice: pd.DataFrame | None = None

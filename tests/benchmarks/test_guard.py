@@ -15,7 +15,7 @@ from torch import Tensor
 
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.measure import OURS, REFERENCE, Meter, Operation, speedups
-from echocycle.benchmarks.operations import Ground, Plan, measure_input
+from echocycle.benchmarks.operations import BenchPlan, Ground, measure_input
 from echocycle.data.store import Store
 from echocycle.device import choose_precision
 from echocycle.models.build import build_segmenter
@@ -42,7 +42,7 @@ def gain(plain: Callable[[], object], ours: Callable[[], object]) -> float:
 @pytest.mark.slow
 def test_clips_are_cut_and_loaded(store: Store, phantom_folder: Path, tmp_path: Path) -> None:
     """In whole size: 127 times for the cut and 68 for loading were measured."""
-    plan = Plan("guard", 3, PhantomSettings(), load_batch=8)
+    plan = BenchPlan("guard", 3, PhantomSettings(), load_batch=8)
     ground = Ground(phantom_folder, store, tmp_path, plan, CPU)
     found = {operation.name: median(speedups(operation, OURS)) for operation in measure_input(ground)}
     assert found["cut"] > 12

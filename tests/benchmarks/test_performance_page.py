@@ -11,7 +11,7 @@ import torch
 
 from echocycle.benchmarks import operations, report, run
 from echocycle.benchmarks.measure import NO_TF32, OURS, OURS_BF16, REFERENCE, speedups
-from echocycle.benchmarks.operations import Ground, Plan, make_plan
+from echocycle.benchmarks.operations import BenchPlan, Ground, make_plan
 from echocycle.benchmarks.page import render_page, write_page
 from echocycle.benchmarks.report import chart, compare, operations_of, short, table_of, whole_chain
 from echocycle.data.store import Store
@@ -21,7 +21,7 @@ from echocycle.phantom.settings import PhantomSettings
 from echocycle.segmentation.css import CSSOptions
 
 CPU = torch.device("cpu")
-TOY = Plan(
+TOY = BenchPlan(
     "toy",
     2,
     PhantomSettings(videos=16, val=4, test=4),  # stands for the shared phantom
@@ -42,7 +42,7 @@ def made(store: Store, phantom_folder: Path, tmp_path_factory: pytest.TempPathFa
     """A toy comparison, and the folder that holds it."""
     out = tmp_path_factory.mktemp("bench") / "out"
 
-    def shared_ground(folder: Path, plan: Plan, device: torch.device) -> Ground:
+    def shared_ground(folder: Path, plan: BenchPlan, device: torch.device) -> Ground:
         return Ground(phantom_folder, store, folder, plan, device)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -194,9 +194,9 @@ def test_the_committed_page_can_be_made_again() -> None:
 
 def test_the_stage_leaves_everything(made: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     comparison, _ = made
-    asked: list[Plan] = []
+    asked: list[BenchPlan] = []
 
-    def standing_in(out: Path, plan: Plan, device: torch.device) -> Any:
+    def standing_in(out: Path, plan: BenchPlan, device: torch.device) -> Any:
         asked.append(plan)
         return comparison
 

@@ -16,7 +16,7 @@ from helpers.chain import copied, loop_settings, segment_settings
 from echocycle import stages
 from echocycle.data.store import Store, mask_names
 from echocycle.errors import EchocycleError
-from echocycle.experiments.executors import Cluster, Crew, Here, Processes, choose_crew
+from echocycle.experiments.executors import Cluster, Executor, Processes, Serial, choose_executor
 from echocycle.experiments.plan import Job, Plan, Regressor, Row, Segmenter, plan, student, teacher
 from echocycle.experiments.schedule import work
 from echocycle.settings.presets import preset
@@ -57,12 +57,12 @@ def is_done(job: Job, folder: Path) -> bool:
     return (folder / job.name).exists()
 
 
-def done_by(crew: Crew, planned: Plan, folder: Path, **how: object):
+def done_by(executor: Executor, planned: Plan, folder: Path, **how: object):
     """The outcome of a plan, and by kind of job who did it and from when to when."""
     outcome = work(
         planned,
         folder / "jobs",
-        crew=crew,
+        executor=executor,
         perform=partial(leave_mark, folder=folder, **how),
         is_done=partial(is_done, folder=folder),
         remove=lambda job: None,
@@ -77,7 +77,7 @@ def test_processes_work_side_by_side_and_in_order(planned: Plan, tmp_path: Path)
     assert not outcome.failed
     assert set(outcome.done) == set(planned.jobs)
     assert len({int(pid) for pid, _, _ in marks.values()} - {os.getpid()}) == len(planned.jobs)
-    begins, ends = ({kind: mark[place] for kind, mark in marks.items()} for place in (1, 2))
+    begins, ends = ({kind: mark[slot] for kind, mark in marks.items()} for slot in (1, 2))
     assert begins["mask css"] >= ends["segment css"]
     assert begins["regress student"] >= ends["regress teacher"] >= begins["regress teacher"] >= ends["mask css"]
     crowd = [sum(begins[k] <= moment < ends[k] for k in marks) for moment in begins.values()]
@@ -129,7 +129,7 @@ if __name__ == "__main__":
     from echocycle.settings.stages import EvaluateSettings
     users = [Job("evaluate", job.run, store, EvaluateSettings(splits=("val",)), "css", needs=(job.name,)) for job in made]
     plan = Plan({job.name: job for job in (*made, *users)})
-    outcome = work(plan, out, crew=Processes(2), perform=slowly, is_done=is_done, remove=keep)
+    outcome = work(plan, out, executor=Processes(2), perform=slowly, is_done=is_done, remove=keep)
     assert not outcome.failed, outcome
 """
 """Two mask sets made at once, each in a process of its own."""
@@ -182,7 +182,7 @@ def test_processes_end_with_the_time(planned: Plan, tmp_path: Path) -> None:
         planned,
         tmp_path / "jobs",
         minutes=0.15,
-        crew=Processes(2),
+        executor=Processes(2),
         perform=partial(leave_mark, folder=tmp_path, seconds=60.0),
         is_done=partial(is_done, folder=tmp_path),
         remove=lambda job: None,
@@ -196,8 +196,8 @@ def test_processes_end_with_the_time(planned: Plan, tmp_path: Path) -> None:
 def test_a_cluster_through_submitit(planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Submitit's own executor of this machine stands for a cluster."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where its processes find `leave_mark`
-    crew = Cluster(tmp_path / "cluster", 2, {"timeout_min": 5}, kind="local")
-    outcome, marks = done_by(crew, planned, tmp_path, fails="mask css")
+    executor = Cluster(tmp_path / "cluster", 2, {"timeout_min": 5}, kind="local")
+    outcome, marks = done_by(executor, planned, tmp_path, fails="mask css")
     assert set(marks) == {"regress supervised", "regress adacon", "segment css"}
     assert os.getpid() not in {int(pid) for pid, _, _ in marks.values()}
     (log,) = outcome.failed.values()
@@ -205,18 +205,18 @@ def test_a_cluster_through_submitit(planned: Plan, tmp_path: Path, monkeypatch: 
 
 
 def test_the_crew_is_chosen(tmp_path: Path) -> None:
-    assert isinstance(choose_crew(1, (), tmp_path), Here)
-    assert choose_crew(3, (), tmp_path).places == 3
+    assert isinstance(choose_executor(1, (), tmp_path), Serial)
+    assert choose_executor(3, (), tmp_path).slots == 3
     with pytest.raises(EchocycleError, match="--at-once is 0"):
-        choose_crew(0, (), tmp_path)
+        choose_executor(0, (), tmp_path)
     with pytest.raises(EchocycleError, match=r"NAME=VALUE.*'partition'"):
-        choose_crew(1, ("partition",), tmp_path)
+        choose_executor(1, ("partition",), tmp_path)
     if shutil.which("srun") is None:
         with pytest.raises(EchocycleError, match="no slurm here"):
-            choose_crew(1, ("timeout_min=5",), tmp_path)
+            choose_executor(1, ("timeout_min=5",), tmp_path)
 
 
 def test_one_process_does_the_same(planned: Plan, tmp_path: Path) -> None:
-    outcome, marks = done_by(Here(), planned, tmp_path)
+    outcome, marks = done_by(Serial(), planned, tmp_path)
     assert set(outcome.done) == set(planned.jobs)
     assert {int(pid) for pid, _, _ in marks.values()} == {os.getpid()}

@@ -159,9 +159,9 @@ def test_masks_for_nobody_are_not_made(tmp_path: Path) -> None:
     assert len(outcome.blocked) == 4
 
     class Waits:
-        """Two places: what is begun first is done when the other is."""
+        """Two slots: what is begun first is done when the other is."""
 
-        places, pause = 2, 0.0
+        slots, pause = 2, 0.0
 
         def __init__(self) -> None:
             self.tasks: list[Later] = []
@@ -171,8 +171,8 @@ def test_masks_for_nobody_are_not_made(tmp_path: Path) -> None:
             return self.tasks[-1]
 
     class Later:
-        def __init__(self, crew: Waits, perform: Any, job: Job) -> None:
-            self.crew, self.perform, self.job, self.asked = crew, perform, job, 0
+        def __init__(self, executor: Waits, perform: Any, job: Job) -> None:
+            self.executor, self.perform, self.job, self.asked = executor, perform, job, 0
 
         def done(self) -> bool:
             self.asked += 1
@@ -186,7 +186,7 @@ def test_masks_for_nobody_are_not_made(tmp_path: Path) -> None:
 
     fake = Fake(tmp_path / "two", fails="regress shapes")
     fake.folder.mkdir()
-    work(phantom, tmp_path / "jobs", crew=Waits(), perform=fake.perform, is_done=fake.is_done, remove=fake.remove)
+    work(phantom, tmp_path / "jobs", executor=Waits(), perform=fake.perform, is_done=fake.is_done, remove=fake.remove)
     assert fake.events.index("regress shapes") < fake.events.index("mask supervised")
     assert fake.events[fake.events.index("mask supervised") + 1] == "delete supervised"
     assert list(fake.folder.glob("mask *")) == []

@@ -36,7 +36,14 @@ from echocycle.files import read_json
 from echocycle.inference.clips import THRESHOLD
 from echocycle.models.regressor import NETWORKS
 from echocycle.models.specs import Part
-from echocycle.regression.multi_teacher import Committee, CommitteeOptions, agree, committee_loss, member_weights, trust
+from echocycle.regression.multi_teacher import (
+    MultiTeacher,
+    MultiTeacherOptions,
+    agree,
+    member_weights,
+    multi_teacher_loss,
+    trust,
+)
 from echocycle.regression.student import Student, StudentOptions
 from echocycle.settings.stages import LabelSettings, RegressSettings
 
@@ -60,11 +67,13 @@ def part(name: str, bias: float, seed: int = 0, settings: RegressSettings = SMAL
     return method.parts()["regressor"].to(CPU)
 
 
-def committee(data: TrainingData | None, *parts: Part, settings: RegressSettings = SMALL, **options: Any) -> Committee:
+def committee(
+    data: TrainingData | None, *parts: Part, settings: RegressSettings = SMALL, **options: Any
+) -> MultiTeacher:
     torch.manual_seed(1)
-    chosen = CommitteeOptions(**{"unlabelled_batch": 3, **options})
+    chosen = MultiTeacherOptions(**{"unlabelled_batch": 3, **options})
     teachers = parts or (part("teacher", 50.0), part("mask_teacher", 60.0))
-    method = Committee(replace(settings, method="committee"), chosen, replace(GREY, teachers=teachers))
+    method = MultiTeacher(replace(settings, method="committee"), chosen, replace(GREY, teachers=teachers))
     if data is not None:
         method.prepare_start(data)
     return method.train()
@@ -122,9 +131,9 @@ def test_known_answers() -> None:
 def test_the_loss_is_its_formula_and_teaches_the_student_alone() -> None:
     student = torch.tensor([40.0, 50.0], requires_grad=True)
     target = torch.tensor([44.0, 47.0], requires_grad=True)
-    loss = committee_loss(student, target, torch.tensor([0.5, 1.5]), 5.0, True)
+    loss = multi_teacher_loss(student, target, torch.tensor([0.5, 1.5]), 5.0, True)
     assert loss.item() == pytest.approx(5 / 2 * (0.5 * 16 + 1.5 * 9) / 2)
-    assert committee_loss(student, target, torch.ones(2), 5.0, False).item() == pytest.approx(
+    assert multi_teacher_loss(student, target, torch.ones(2), 5.0, False).item() == pytest.approx(
         formulas.distillation([40, 50], [44, 47], 5.0, False)
     )
     loss.backward()
@@ -286,7 +295,7 @@ def test_the_start(data: TrainingData) -> None:
 
 def test_it_needs_fitting_teachers() -> None:
     with pytest.raises(EchocycleError, match="--teacher"):
-        Committee(SMALL, CommitteeOptions(), GREY)
+        MultiTeacher(SMALL, MultiTeacherOptions(), GREY)
     with pytest.raises(EchocycleError, match=r"--option\.start weights"):
         committee(None, part("mask_teacher", 50.0))
     wide = replace(SMALL, widths=(8, 8, 8, 8))
@@ -294,11 +303,11 @@ def test_it_needs_fitting_teachers() -> None:
         committee(None, part("teacher", 50.0), settings=wide)
     committee(None, part("teacher", 50.0), settings=wide, start="weights")
     with pytest.raises(EchocycleError, match=r"clips must be above 0"):
-        CommitteeOptions(clips=0)
+        MultiTeacherOptions(clips=0)
     with pytest.raises(EchocycleError, match="unlabelled_batch"):
-        CommitteeOptions(unlabelled_batch=0)
+        MultiTeacherOptions(unlabelled_batch=0)
     with pytest.raises(EchocycleError, match="negative"):
-        CommitteeOptions(weight=-1)
+        MultiTeacherOptions(weight=-1)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -15,7 +15,7 @@ from echocycle.evaluation.tables import DICE, PREDICTIONS, dice_row, write_dice,
 from echocycle.files import write_json, write_text
 from echocycle.reporting.blocks import Beware, Lead, Page, Table, Text, Tiles, number, plain
 from echocycle.reporting.collect import collect, write_report
-from echocycle.reporting.run_data import LabelBudget, Provenance, ReportData, RunReport
+from echocycle.reporting.run_data import LabelCounts, Provenance, ReportData, RunReport
 from echocycle.reporting.sections import report_page
 
 VIDEOS = 80
@@ -33,7 +33,7 @@ def predictions(noise: float, *, split: str = "test", videos: int = VIDEOS, shif
 
 
 def run(name: str, method: str, table: pd.DataFrame | None, **more: object) -> RunReport:
-    labels = LabelBudget(20, 60, 10, False)
+    labels = LabelCounts(20, 60, 10, False)
     return RunReport(name, method, 0, "regress", labels, predictions=table, **more)  # type: ignore[arg-type]
 
 

@@ -26,7 +26,7 @@ from echocycle.reporting.blocks import (
 )
 from echocycle.reporting.html import write_html
 from echocycle.reporting.markdown import write_markdown
-from echocycle.reporting.run_data import LabelBudget, Overlays, Provenance, ReportData, RunReport
+from echocycle.reporting.run_data import LabelCounts, Overlays, Provenance, ReportData, RunReport
 from echocycle.reporting.sections import report_page
 
 VIDEOS = 30
@@ -68,7 +68,7 @@ def volumes() -> pd.DataFrame:
 def full(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     losses = tmp_path_factory.mktemp("run") / "losses.csv"
     pd.DataFrame({"step": range(50), "loss": np.linspace(9, 1, 50)}).to_csv(losses, index=False)
-    labels = LabelBudget(920, 6440, 1288, False)
+    labels = LabelCounts(920, 6440, 1288, False)
     runs = [
         RunReport(
             f"{method}-{seed}", method, seed, "regress", labels, {"lr": 1e-4, "optimiser": {"name": "sgd"}},
@@ -310,13 +310,13 @@ def test_broken_parts_become_warnings(tmp_path: Path):
 
 
 def test_used_annotations_are_admitted():
-    run = RunReport("all", "student", labels=LabelBudget(10, 90, 10, True))
+    run = RunReport("all", "student", labels=LabelCounts(10, 90, 10, True))
     assert "declared unlabelled were used by all." in write_html(report_page(ReportData("t", [run])))
 
 
 def test_one_method_with_two_budgets_is_two_methods():
     runs = [
-        RunReport(f"s{labelled}", "student", 0, "regress", LabelBudget(labelled, 9, 9), predictions=table)
+        RunReport(f"s{labelled}", "student", 0, "regress", LabelCounts(labelled, 9, 9), predictions=table)
         for labelled, table in ((920, predictions("x", "student", 0, 5)), (3680, predictions("y", "student", 1, 3)))
     ]
     (pairs,) = tables(report_page(ReportData("t", runs, resamples=50)), "Methods, compared in pairs")
