@@ -7,6 +7,7 @@ once and a call that has nothing to do ends soon.
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from echocycle.bundle import Bundle
 
 LOG = "predict.log"
+LEFTOVER = re.compile(r"\..+\.\d+\.partial\.(json|npz|mp4|csv)")
+"""Temporary files of `files.replacing`, in the formats written here."""
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -181,6 +184,7 @@ class _Batch:
     def __init__(self, out: Path, model: _Model, table: Table, failures: list[Failure]):
         self.out, self.model, self.table, self.failures = out, model, table, failures
         self.results = Results()
+        self._swept: set[Path] = set()
 
     def predict(self, each: Input) -> None:
         """Predict one recording and write its files, or take what was written before; its own trouble is noted."""
@@ -197,10 +201,19 @@ class _Batch:
             made = replace(made, result=read.place, size_bytes=read.size, sha256=read.digest)
             del read
             with self._writing():
+                self._sweep((self.out / made.stem).parent)
                 for name, write in WRITERS.items():
                     if name != "masks" or made.masks is not None:
                         write(made, self.out)
             self._take(each, made)
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove, once a call, what a killed one left half-written in a folder."""
+        if folder not in self._swept and folder.is_dir():
+            for path in folder.iterdir():
+                if LEFTOVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+        self._swept.add(folder)
 
     def _read(self, each: Input) -> _Read | None:
         """The recording, cut; None if its result lies there already and was taken."""

@@ -139,8 +139,11 @@ def test_an_interrupt_ends_all(
         assert main(call(model, out, folder)) == 130
     assert sources(out) == ["a.avi", "b.avi"]
     seen.clear()
+    for name in (".c.avi.overlay.123.partial.mp4", ".c.avi.123.partial.json", ".mine.partial"):
+        (out / name).write_bytes(b"half")  # as after a kill; the last is somebody else's
     assert main(call(model, out, folder)) == 0
     assert seen == ["c.avi"]
+    assert [path.name for path in out.glob(".*")] == [".mine.partial"]
     assert sources(out) == ["a.avi", "b.avi", "c.avi"]
 
 
