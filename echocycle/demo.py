@@ -12,10 +12,12 @@ from echocycle import stages
 from echocycle.console import output
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
-from echocycle.pipeline import StageClock, keep_verdict, say_verdict, start_of
+from echocycle.last_word import keep_verdict, say_verdict
+from echocycle.pipeline import start_of
 from echocycle.settings.convert import to_dict
 from echocycle.settings.flags import Unseen
 from echocycle.settings.presets import Preset, preset
+from echocycle.stage_clock import StageClock
 
 # -------------------------------------------------------------------------------------------------- demo
 

@@ -22,7 +22,7 @@ from helpers.chain import copied, regress_settings, segment_settings
 import echocycle.data.mask_set as mask_module
 import echocycle.datasets.prepare as prepare_module
 import echocycle.evaluation.evaluate as evaluate_module
-from echocycle import cli, demo, pipeline, stages
+from echocycle import cli, demo, stages
 from echocycle.bundle import load_bundle
 from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
@@ -32,6 +32,7 @@ from echocycle.phantom.write import write_phantom
 from echocycle.recordings.video import write_mjpeg
 from echocycle.runs import Run
 from echocycle.settings.stages import EvaluateSettings, PrepareSettings
+from echocycle.stage_clock import StageClock
 
 SMALL = {
     "segment": "--network=unet --width=4 --weights=none --size=32 --batch=2 --labels.labelled=4 --loop.steps=3 "
@@ -198,11 +199,11 @@ def test_the_rest_is_foretold_from_the_first_stage(tmp_path: Path, capsys: pytes
     """Twice as slow as usual in the first stage: twice as long for what is not done yet."""
     usual = {"phantom": 40.0, "prepare": 50.0, "segment": 100.0}
     (tmp_path / "seconds.json").write_text('{"phantom": 80.0, "prepare": 99.0}')
-    pipeline.StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
+    StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
     assert capsys.readouterr().err.strip() == "The rest will take about 3 min."
     for known in ('{"phantom": 0.1}', '{"phantom": 80.0, "prepare": 99.0, "segment": 1.0}'):
         (tmp_path / "seconds.json").write_text(known)
-        pipeline.StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
+        StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
         assert capsys.readouterr().err == ""
 
 

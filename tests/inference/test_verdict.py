@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echocycle import pipeline
+from echocycle import last_word
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.tables import write_predictions
 from echocycle.files import read_json
@@ -69,15 +69,15 @@ def test_one_video_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[s
     run = run_with(tmp_path / "run", 1.0, videos=1)
     with pytest.raises(EchocycleError, match="fewer than two"):
         verdict_of_run(run)
-    assert pipeline.keep_verdict(run) is None
+    assert last_word.keep_verdict(run) is None
     assert not (run / "model" / "verdict.json").exists()
-    pipeline.say_verdict(None)
+    last_word.say_verdict(None)
     assert "is not known" in capsys.readouterr().out
 
 
 def test_the_model_keeps_it(tmp_path: Path) -> None:
     run = run_with(tmp_path / "run", 15.26)
-    verdict: Any = pipeline.keep_verdict(run)
+    verdict: Any = last_word.keep_verdict(run)
     kept = read_json(run / "model" / "verdict.json")
     assert kept["sentence"] == verdict.sentence()
     assert (kept["videos"], kept["error"], kept["split"]) == (6, verdict.error, "test")
