@@ -26,8 +26,8 @@ from echocycle.training.method import Inputs, Method
 from helpers.chain import DEBUG, LABELS, copied, loop_settings, regress_settings, segment_settings
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
-SMALL = replace(DEBUG.regress["default"], fc_bias=55.6, target_scale=1.0, loop=LoopSettings())
-"""The preset `debug` with the paper's last layer and epochs."""
+SMALL = replace(DEBUG.regress["default"], period=2, fc_bias=55.6, target_scale=1.0, loop=LoopSettings())
+"""The preset `debug` with the paper's period, last layer and epochs."""
 
 
 def data_of(store: Store) -> TrainingData:
