@@ -12,11 +12,12 @@ from echocycle import stages
 from echocycle.console import output
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
-from echocycle.inference.batch import predict_batch
-from echocycle.pipeline import StageClock, keep_verdict, say_verdict, start_of
+from echocycle.last_word import keep_verdict, say_verdict
+from echocycle.pipeline import start_of
 from echocycle.settings.convert import to_dict
 from echocycle.settings.flags import Unseen
 from echocycle.settings.presets import Preset, preset
+from echocycle.stage_clock import StageClock
 
 # -------------------------------------------------------------------------------------------------- demo
 
@@ -103,6 +104,8 @@ def demo(
         verdict = keep_verdict(runs / "student")
     with clock.stage("report"):
         page = write_report(order, out / "report.html", "echocycle demo")
+    from echocycle.inference.batch import predict_batch
+
     with clock.stage("predict"):
         real = predict_batch([real_clip()], out / "predict", runs / "student").results[0]
     results = collect_results(runs)

@@ -1,67 +1,17 @@
 """All stages in one call: `train` on your own folder. What is done is never done again."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from rich.table import Table
+from typing import Annotated
 
 from echocycle import stages
 from echocycle.console import console, output
-from echocycle.errors import EchocycleError
-from echocycle.files import read_json, write_json
 from echocycle.given import require_folder
+from echocycle.last_word import keep_verdict, say_verdict
 from echocycle.methods import options_of
-from echocycle.progress import minutes_of
-from echocycle.runs import Run
 from echocycle.settings.flags import Flag, Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
-
-if TYPE_CHECKING:
-    from echocycle.verdict import Verdict
-
-
-class StageClock:
-    """Seconds per stage, kept beside the results, so that a resumed run still knows them."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.seconds: dict[str, float] = read_json(file) if file.exists() else {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, and name it on the console."""
-        console.rule(name, align="left")
-        start = time.perf_counter()
-        yield
-        # a stage that was done before takes next to none: what it took then is what it takes
-        self.seconds[name] = max(round(time.perf_counter() - start, 1), self.seconds.get(name, 0.0))
-        write_json(self._file, self.seconds)
-
-    def foretell(self, usual: dict[str, float], done: str) -> None:
-        """Say how long the rest will take, if a stage that is done tells how fast this machine is.
-
-        Args:
-            usual: seconds of every stage on another machine.
-            done: the stage that is done.
-        """
-        left = {name: seconds for name, seconds in usual.items() if name not in self.seconds}
-        if left and self.seconds[done] > usual[done] / 20:  # else it was done before, and tells nothing
-            seconds = sum(left.values()) * self.seconds[done] / usual[done]
-            console.print(f"The rest will take about {minutes_of(seconds)}.", highlight=False)
-
-    def table(self) -> Table:
-        """The seconds, as a table."""
-        table = Table(title="Seconds per stage", box=None, pad_edge=False)
-        table.add_column("stage")
-        table.add_column("seconds", justify="right")
-        for name, seconds in self.seconds.items():
-            table.add_row(name, f"{seconds:.0f}")
-        table.add_row("all", f"{sum(self.seconds.values()):.0f}", style="bold")
-        return table
+from echocycle.stage_clock import StageClock
 
 
 def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path | None:
@@ -75,26 +25,6 @@ def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path 
     with clock.stage("start from moving shapes"):
         stages.regress(store, run, making)
     return run
-
-
-def keep_verdict(run: Path) -> "Verdict | None":
-    """The verdict on an evaluated EF network, which its model keeps; None where too few videos are held out."""
-    from echocycle.evaluation.held_out import verdict_of_run
-    from echocycle.verdict import write_verdict
-
-    try:
-        verdict = verdict_of_run(run)
-    except EchocycleError as error:
-        console.print(str(error), soft_wrap=True, highlight=False)
-        return None
-    write_verdict(Run(run).model, verdict)
-    return verdict
-
-
-def say_verdict(verdict: "Verdict | None") -> None:
-    """Say last what the model is worth."""
-    worth = verdict.sentence() if verdict else "How good this model is, is not known: too few videos are held out."
-    output.print(worth, highlight=False)
 
 
 def train(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echocycle import cli, demo, pipeline
+from echocycle import cli, demo
 from echocycle.bundle import load_bundle
 from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
@@ -22,6 +22,7 @@ from echocycle.files import read_json, sha256
 from echocycle.recordings.video import write_mjpeg
 from echocycle.runs import Run
 from echocycle.settings.stages import PrepareSettings
+from echocycle.stage_clock import StageClock
 
 SMALL = {
     "segment": "--network=unet --width=4 --weights=none --size=32 --batch=2 --labels.labelled=4 --loop.steps=3 "
@@ -199,11 +200,11 @@ def test_the_rest_is_foretold_from_the_first_stage(tmp_path: Path, capsys: pytes
     """Twice as slow as usual in the first stage: twice as long for what is not done yet."""
     usual = {"phantom": 40.0, "prepare": 50.0, "segment": 100.0}
     (tmp_path / "seconds.json").write_text('{"phantom": 80.0, "prepare": 99.0}')
-    pipeline.StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
+    StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
     assert capsys.readouterr().err.strip() == "The rest will take about 3 min."
     for known in ('{"phantom": 0.1}', '{"phantom": 80.0, "prepare": 99.0, "segment": 1.0}'):
         (tmp_path / "seconds.json").write_text(known)
-        pipeline.StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
+        StageClock(tmp_path / "seconds.json").foretell(usual, "phantom")
         assert capsys.readouterr().err == ""
 
 

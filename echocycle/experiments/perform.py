@@ -7,7 +7,6 @@ from pathlib import Path
 from echocycle import stages
 from echocycle.checked import checked_json
 from echocycle.data.mask_set import mask_set_name
-from echocycle.data.store import mask_sets
 from echocycle.experiments.plan import Job
 from echocycle.settings.convert import identity
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, RegressSettings, SegmentSettings
@@ -51,6 +50,8 @@ def remove(job: Job) -> None:
 
 def _mask_sets(job: Job) -> list[Path]:
     """Where the masks of a job's segmenter lie; none before it is trained."""
+    from echocycle.data.store import mask_sets  # which imports pandas: the list of experiments need not wait for it
+
     return mask_sets(job.store, _segmenter(job.run)) if (job.run / "done.json").exists() else []
 
 

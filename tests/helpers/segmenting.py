@@ -22,13 +22,13 @@ from echocycle.inference.recordings import predict_recording
 from echocycle.segmentation import METHODS
 from echocycle.settings.convert import from_dict
 from echocycle.settings.presets import preset
-from echocycle.settings.stages import EvaluateSettings, MaskSettings, OptimiserSettings, SegmentSettings
+from echocycle.settings.stages import EvaluateSettings, LoopSettings, MaskSettings, OptimiserSettings, SegmentSettings
 from echocycle.training.method import Inputs, Method
-from helpers.chain import LABELS, loop_settings, segment_settings
+from helpers.chain import DEBUG, LABELS, loop_settings, segment_settings
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
 COLOR = Inputs(mean=(30.0, 31.0, 32.0), std=(40.0, 41.0, 42.0), color=True)
-SMALL = SegmentSettings(network="unet", width=2, weights="none", size=32, batch=2)
+SMALL = replace(DEBUG.segment, loop=LoopSettings())
 CPU = torch.device("cpu")
 
 

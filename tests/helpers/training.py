@@ -21,12 +21,13 @@ from echocycle.models.specs import Part
 from echocycle.regression import METHODS
 from echocycle.settings.convert import from_dict
 from echocycle.settings.presets import preset
-from echocycle.settings.stages import LabelSettings, OptimiserSettings, RegressSettings
+from echocycle.settings.stages import LabelSettings, LoopSettings, OptimiserSettings, RegressSettings
 from echocycle.training.method import Inputs, Method
-from helpers.chain import LABELS, copied, loop_settings, regress_settings, segment_settings
+from helpers.chain import DEBUG, LABELS, copied, loop_settings, regress_settings, segment_settings
 
 GREY = Inputs(mean=(30.0,), std=(40.0,), color=False)
-SMALL = RegressSettings(widths=(4, 8, 8, 8), weights="none", frames=4, size=32, pad=4, batch=2)
+SMALL = replace(DEBUG.regress["default"], period=2, fc_bias=55.6, target_scale=1.0, loop=LoopSettings())
+"""The preset `debug` with the paper's period, last layer and epochs."""
 
 
 def data_of(store: Store) -> TrainingData:

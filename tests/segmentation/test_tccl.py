@@ -249,7 +249,7 @@ def test_one_usable_video_is_not_enough(store: Store) -> None:
 
 # --------------------------------------------------------------------------------------------- through the loop
 
-OPTION = {"period": "2", "longer_than": "79"}
+OPTION = {"period": 2, "longer_than": 79}
 
 
 def test_ten_steps_lower_the_loss(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
