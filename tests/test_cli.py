@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from echocycle import cli, demo, pipeline, regression, segmentation, stages
+from echocycle.benchmarks import run as benchmarks
 from echocycle.bundle import Bundle, save_bundle
 from echocycle.cli import main
 from echocycle.data.store import Store
@@ -514,7 +515,8 @@ def test_what_the_system_refuses_is_one_sentence_and_code_3(
         ("predict", ["predict", "a.avi", "-o", "out", "-m", "m"]),
         ("bench", ["bench", "--out", "out"]),
     ):
-        monkeypatch.setattr(stages, name, failing)
+        owner = benchmarks if name == "bench" else stages
+        monkeypatch.setattr(owner, name, functools.wraps(getattr(owner, name))(lambda *_, **__: failing()))
         assert said in refused(capsys, line, code=3), name
 
 
@@ -522,7 +524,7 @@ def test_a_fault_of_ours_is_no_refusal_of_the_system(monkeypatch: pytest.MonkeyP
     def failing(*_: object, **__: object) -> None:
         raise KeyError("a")
 
-    monkeypatch.setattr(stages, "mask", failing)
+    monkeypatch.setattr(stages, "mask", functools.wraps(stages.mask)(lambda *_, **__: failing()))
     with pytest.raises(KeyError):
         main(["mask", "s", "r"])
 
@@ -531,7 +533,8 @@ def test_a_fault_of_ours_is_no_refusal_of_the_system(monkeypatch: pytest.MonkeyP
 def test_what_an_encoding_lacks_is_escaped(tmp_path: Path, encoding: str) -> None:
     """On standard output and error; a path there must not end a command whose work is done."""
     code = (
-        "import sys; from echocycle import cli, stages; stages.report = lambda *runs, out, **_: out; "
+        "import functools, sys; from echocycle import cli, stages; from echocycle.console import output; "
+        "stages.report = functools.wraps(stages.report)(lambda *runs, out, **_: output.print(str(out))); "
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     for line in (["report", "r", "-o", "心脏/report.html"], ["info", "心脏"]):
@@ -584,7 +587,7 @@ def test_help_imports_nothing_heavy(command: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("call", "code", "told"),
     [
-        (["predict", "no.avi", "-o", "out", "-m", "run"], 1, "no.avi is missing"),
+        (["predict", "no.avi", "-o", "out", "-m", "run"], 2, "run holds no trained model"),
         (["info", "no"], 2, "no holds no trained model"),
         (["train", "no", "--preset", "tiny"], 2, "no does not exist"),
         (["experiment"], 0, "table-4"),
@@ -606,6 +609,12 @@ def test_what_a_model_is_made_of_needs_no_pytorch(tmp_path: Path) -> None:
     code, said, heavy = imported("info", str(tmp_path / "m"))
     assert code == 0
     assert "unet" in said
+    assert heavy == []
+    code, said, heavy = imported(
+        "predict", str(tmp_path / "no.avi"), "-o", str(tmp_path / "out"), "-m", str(tmp_path / "m")
+    )
+    assert code == 1
+    assert "no.avi" in said
     assert heavy == []
 
 

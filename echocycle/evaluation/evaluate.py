@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from echocycle.bundle import Bundle, load_bundle
-from echocycle.console import console, track
+from echocycle.console import console
 from echocycle.data.store import Store
 from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
@@ -31,6 +31,7 @@ from echocycle.evaluation.tables import (
 from echocycle.inference.masks import check_color
 from echocycle.locks import alone_in
 from echocycle.partial import Journal, PartialFolder, as_json
+from echocycle.progress import track
 from echocycle.runs import Run
 from echocycle.settings.convert import identity
 from echocycle.settings.stages import EvaluateSettings

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from echocycle.bundle_description import read_description
-from echocycle.console import console, track
+from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding, SystemRefusedError, is_refusal, refusal, writing_into
 from echocycle.files import printable, sha256
 from echocycle.inference.inputs import Input, find_inputs
 from echocycle.prediction import Prediction, model_identity, protocol_of
+from echocycle.progress import track
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.sector import CutRecording, cut_sector
 from echocycle.verdict import Verdict, read_verdict

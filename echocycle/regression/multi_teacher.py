@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from echocycle.cardiac.beats import USUAL_FPS
-from echocycle.console import track
 from echocycle.data.clips import ClipBatch, Stream, clip_starts
 from echocycle.data.labels import TrainingData
 from echocycle.device import choose_device, choose_precision
@@ -30,6 +29,7 @@ from echocycle.errors import EchocycleError
 from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
 from echocycle.models.regressor import Regressor, copy_without_mask_channel
 from echocycle.models.specs import Part
+from echocycle.progress import track
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.settings.convert import require
 from echocycle.settings.stages import RegressSettings
