@@ -369,17 +369,17 @@ def test_recordings_without_an_answer_end_with_1(
     for _ in range(2):  # found again, they are no better
         assert main(call(model, out, folder)) == 1
         said = told(capsys)
-        assert "frozen.avi: EF not measured: The picture does not move" in said
+        assert "frozen.avi: EF not measured: The picture stands still" in said
         assert "3 of 4 recordings have no EF (3 not measured)" in said
         failures = {Path(row["source"]).name: (row["kind"], row["message"]) for row in rows_of(out / "failures.csv")}
-        assert failures["black.avi"] == ("not measured", "The recording is black.")
+        assert failures["black.avi"] == ("not measured", "The picture is black.")
         assert set(failures) == {"black.avi", "frozen.avi", "one.avi"}
     content = json.loads((out / "black.avi.json").read_text())
     assert content["ef"] is None
-    assert content["not_measured"] == "The recording is black."
+    assert content["not_measured"] == "The picture is black."
     rows = {Path(row["source"]).name: row for row in rows_of(out / "predictions.csv")}
     assert rows["black.avi"]["ef"] == ""
-    assert "EF not measured: The recording is black." in rows["black.avi"]["notes"]
+    assert "EF not measured: The picture is black." in rows["black.avi"]["notes"]
     assert rows["good.avi"]["ef"] != ""
     assert read_video(out / "one.avi.overlay.mp4").frames.shape[0] == 1
 
