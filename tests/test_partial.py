@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from echocycle import stages
 from echocycle.data.store import Store
-from echocycle.datasets import prepare as prepare_module
+from echocycle.datasets import sources
 from echocycle.datasets.prepare import prepare_store
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256, write_json
@@ -170,8 +170,8 @@ def test_prepare_on_a_full_disk_goes_on_when_there_is_room(
     whole = sum(store.n_frames(video) for video in range(4)) * 112 * 112
     assert file_size(tmp_path / "store.partial" / "frames.u8") == whole  # four videos and nothing of the fifth
     decoded = []
-    original = prepare_module.decode_echonet
-    monkeypatch.setattr(prepare_module, "decode_echonet", lambda job: decoded.append(job) or original(job))
+    original = sources.decode_video
+    monkeypatch.setattr(sources, "decode_video", lambda job: decoded.append(job) or original(job))
     assert files(prepare_store(phantom_folder, made, here).path) == files(store.path)
     assert len(decoded) == 12
 
