@@ -18,7 +18,7 @@ demo: env
 	$(BIN)/echocycle demo
 
 test: env
-	$(BIN)/python -m pytest -q -rs --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs --durations=10 -n auto --dist loadfile
 
 lint: env
 	$(BIN)/ruff check .
