@@ -67,7 +67,9 @@ def write_verdict(bundle: Path, verdict: Verdict) -> Path:
     """Keep the verdict in a bundle (its folder, or the run that holds it), beside the id of the weights it is about."""
     folder, weights = _weights(Path(bundle))
     path = folder / NAME
-    write_json(path, {"weights": weights, **asdict(verdict), "sentence": verdict.sentence()})
+    content = {"weights": weights, **asdict(verdict), "sentence": verdict.sentence()}
+    if not path.exists() or read_json(path) != content:  # what is as it should be is not written again
+        write_json(path, content)
     return path
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.chain import LABELS, regress_settings, segment_settings
+from helpers.stores import with_index
 
 from echocycle import stages
 from echocycle.data.clips import clip_starts
@@ -139,7 +140,7 @@ def test_untraced_test_videos_are_left_out_as_the_code_does(store: Store, tmp_pa
     index = store.index.copy()
     untraced = int(store.videos("test")[2])
     index.loc[untraced, ["annotation", "ed_frame", "es_frame"]] = ["ef", -1, -1]
-    index.to_csv(copy / "index.csv", index=False)
+    with_index(copy, index)
     settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=40)
     for untraced_videos, expected in (("keep", 4), ("drop", 3)):
         labels = replace(LABELS, untraced=untraced_videos)

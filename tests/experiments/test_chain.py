@@ -89,7 +89,7 @@ def test_the_phantom_is_not_smaller_than_promised() -> None:
     assert chosen.phantom["test"] >= 300
     assert chosen.regression("student").widths == (64, 128, 256, 512)
     assert {name: each.weights for name, each in chosen.regress.items()} == {
-        "default": "shapes", "teacher": "shapes", "cross_model": "shapes", "shapes": "none",
+        "default": "shapes", "teacher": "shapes", "cross_model": "shapes", "ucvme": "shapes", "shapes": "none",
     }  # fmt: skip
     assert chains.chain_preset(7, 1000, smoke=False).regression("adacon").loop.steps == 7
     with pytest.raises(EchocycleError, match="1000"):

@@ -54,6 +54,20 @@ def test_polygons(whole: bool) -> None:
         assert (masks[0] == masks[1]).all()
 
 
+def test_hulls() -> None:
+    """The same pixels as scikit-image, of fans and of scattered pixels."""
+    from skimage.morphology import convex_hull_image
+
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:60, :70]
+    masks = [rng.random((60, 70)) < share for share in (0.002, 0.01, 0.1)]
+    masks.append((np.hypot(rows - 3, columns - 35) < 50) & (np.abs(columns - 35) < rows))
+    for mask in masks:
+        mask[5, 5:8] = True
+        mask[8, 30] = True
+        assert (convex_hull_image(mask) == standin("skimage/morphology").convex_hull_image(mask)).all()
+
+
 def test_outlines() -> None:
     from skimage.measure import find_contours
 
@@ -108,6 +122,26 @@ def test_table_checks(monkeypatch: pytest.MonkeyPatch) -> None:
         cases = raised.value.failure_cases[["check", "index"]].drop_duplicates()
         broken.append(sorted(map(tuple, cases.astype(str).to_numpy().tolist())))
     assert broken[0] == broken[1] == [("ef", "3"), ("ef", "4"), ("fps", "3")]
+    told = []
+    for library in (pandera, ours):
+        finite = library.Check(lambda numbers: np.isfinite(numbers), error="finite")
+        filled = library.Check(lambda numbers: numbers.notna(), error="filled", ignore_na=False)
+        below = library.Check(lambda numbers: numbers < 100, error="below")
+        columns = {
+            "ef": library.Column(float, [filled, finite, below], nullable=True, metadata={"whole": ""}),
+            "name": library.Column(object, [library.Check.isin(["a", "b"], error="known")]),
+        }
+        assert [str(column.dtype) for column in columns.values()] == ["float64", "object"]
+        table = pd.DataFrame({"ef": rows["ef"], "name": pd.Series(["a", "c", "b"], rows.index, dtype=object)})
+        with pytest.raises(library.errors.SchemaErrors) as raised:
+            library.DataFrameSchema(columns).validate(table, lazy=True)
+        told.append(
+            sorted(
+                (str(error.schema.name), str(error.check.error), [int(line) for line in error.failure_cases["index"]])
+                for error in raised.value.schema_errors
+            )
+        )
+    assert told[0] == told[1] == [("ef", "below", [3]), ("ef", "filled", [4]), ("name", "known", [3])]
     good = rows.iloc[:1]
     assert ours.DataFrameSchema(checks=checks).validate(good, lazy=True) is good
 

@@ -146,9 +146,10 @@ def test_a_segmenter_alone_is_spoken_of_by_its_dice():
 def run_folder(path: Path, stage: str, method: str, noise: float | None, store: Path) -> Path:
     """A run as the stages leave it, as far as the report reads it."""
     budget = {"labelled": 20, "unlabelled": 60, "validation": 10, "labels_used_in_all": 30}
+    budget["unlabelled_annotation_allowed"] = False
     made = {"versions": {"echocycle": "1", "torch": "2"}, "machine": "two cores", "command": "echocycle regress"}
     data = {"id": "abc", "source": "our-clinic", "phantom_version": None}
-    settings = {"method": method, "loop": {"seed": 0}}
+    settings = {"method": method, "weights": "none", "loop": {"seed": 0}}
     info = {"stage": stage, "settings": settings, "budget": budget, "data": data, "made_with": made}
     write_json(path / "run.json", {**info, "reads_unlabelled_annotation": False, "where": {"store": str(store)}})
     write_text(path / "labels.csv", "name,subset,ef\na,labelled,50\nb,labelled,60\n")

@@ -141,5 +141,7 @@ def test_a_point_that_cannot_be_written_is_no_error_of_the_method(tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "save", save)
         with pytest.raises(OSError, match=r"resume\.ckpt could not be written"):
-            loop_module._write_point(tmp_path / "resume.ckpt", Broken(), torch.optim.SGD([torch.zeros(1)]), 1, 0.0, 0)  # type: ignore[arg-type]
+            loop_module._write_point(
+                tmp_path / "resume.ckpt", Broken(), torch.optim.SGD([torch.zeros(1)]), 1, loop_module.Best()
+            )  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
