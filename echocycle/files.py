@@ -57,7 +57,7 @@ def empty_unless_begun(folder: Path, job: dict[str, Any]) -> None:
     if before == job or not left:
         return
     why = "it does not say for what it was begun" if before is None else difference(before, job)
-    words = f"{folder} is half-made and cannot be gone on with ({why}); what is in it is dropped and made anew."
+    words = f"{folder} is incomplete and cannot be resumed ({why}); its content is deleted and made again."
     console.print(words, soft_wrap=True, highlight=False)
     for item in left:
         shutil.rmtree(item) if item.is_dir() else item.unlink()

@@ -1,4 +1,4 @@
-"""A folder that is written piece by piece, and a journal of its pieces: what a kill leaves is gone on with.
+"""A folder that is written piece by piece, and a journal of its pieces: what a kill leaves is resumed.
 
 A piece goes to disk first, its entry in the journal last. So the entries up to the first torn one name what is whole;
 whatever lies behind it is cut off. A folder gets its name, or the file that closes it, when everything is in it.

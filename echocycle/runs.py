@@ -87,7 +87,7 @@ class Run:
         return self.path / "model"
 
     def start(self, stage: str, settings: Any, facts: dict[str, Any], where: dict[str, str]) -> bool:
-        """Begin the run, or go on with it if `settings` and `facts` are the same; False when it is already done.
+        """Begin the run, or resume it if `settings` and `facts` are the same; False when it is already done.
 
         Args:
             settings: those of the stage; what only says how to compute (`OPERATIONAL`) may change between the two.

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +46,20 @@ def test_an_error_of_a_job_is_raised_here() -> None:
 def test_a_killed_process_is_no_wait_for_ever() -> None:
     with pytest.raises(EchocycleError, match=r"ended from outside.*fewer --workers"):
         list(in_order(squared, [1, 98, 2], 1))
+
+
+@pytest.mark.parametrize("how", ["script", "stdin"])
+def test_a_script_needs_no_main_guard(tmp_path: Path, how: str) -> None:
+    """Its first line is run once, by whom it was started, and its work is done by processes."""
+    code = (
+        "print('begun', flush=True)\n"
+        "from echocycle.workers import in_order\n"
+        "from os.path import basename\n"
+        "print(list(in_order(basename, ['a/b', 'c/d'], 2)))\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    call = [sys.executable, str(script)] if how == "script" else [sys.executable, "-"]
+    done = subprocess.run(call, input=code, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "begun\n['b', 'd']\n"

@@ -14,7 +14,7 @@ def bench(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     page: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure the stages beside the usual way of doing them: time, memory, and how far the results agree.
+    """Measure the stages beside the plain way of doing them: time, memory, and how far the results agree.
 
     Args:
         out: Folder for comparison.json and the page; a comparison that was interrupted there is resumed.

@@ -85,7 +85,7 @@ class Store:
             raise EchocycleError(
                 f"{self.path} is not a frame store"
                 + (
-                    ": its `prepare` was interrupted; run it again and it goes on."
+                    ": its `prepare` was interrupted; run it again to resume it."
                     if partial.exists()
                     else ". Make one with `echocycle prepare VIDEOS STORE`."
                 )

@@ -35,7 +35,7 @@ def prepare_store(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """Write the frame store of a folder, or go on with it.
+    """Write the frame store of a folder, or resume it.
 
     Args:
         source: folder in the layout of EchoNet-Dynamic (FileList.csv, VolumeTracings.csv, Videos/) or of CAMUS.

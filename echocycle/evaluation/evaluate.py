@@ -69,7 +69,7 @@ TABLES = {"segment": ("dice.csv", "volumes.csv"), "regress": ("predictions.csv",
 
 @dataclass(frozen=True)
 class Job:
-    """What an evaluation is of; one of another job is not gone on with."""
+    """What an evaluation is of; that of another job is not resumed."""
 
     settings: dict[str, Any]
     """Those that its result depends on."""

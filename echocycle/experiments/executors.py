@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from echocycle.errors import EchocycleError
 from echocycle.experiments.plan import Job
-from echocycle.workers import end_with_parent
+from echocycle.workers import end_with_parent, without_script
 
 Perform = Callable[[Job], None]
 
@@ -143,7 +143,8 @@ class _Process:
         arguments = perform, job, log, slot, slots
         # not a daemon: a job may have processes of its own
         self._process = multiprocessing.get_context("spawn").Process(target=_in_process, args=arguments)
-        self._process.start()
+        with without_script(perform):
+            self._process.start()
 
     def done(self) -> bool:
         return not self._process.is_alive()
@@ -153,7 +154,7 @@ class _Process:
         code = self._process.exitcode
         if code:
             said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-            ended = f"was ended by signal {-code}, perhaps for want of memory" if code < 0 else _last_line(said)
+            ended = f"was ended by signal {-code}, perhaps because memory ran out" if code < 0 else _last_line(said)
             raise JobFailed(f"{self._name} {ended}" if code < 0 else ended, f"{said}\n{ended}\n")
 
     def cancel(self) -> None:

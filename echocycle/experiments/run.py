@@ -17,7 +17,7 @@ from echocycle.experiments.estimate import check_disk, disk_needed, seconds_take
 from echocycle.experiments.executors import Executor, choose_executor
 from echocycle.experiments.perform import is_done
 from echocycle.experiments.plan import Cell, Experiment, Plan, fraction_value, only, plan
-from echocycle.experiments.schedule import Outcome, work
+from echocycle.experiments.schedule import Outcome, jobs_word, work
 from echocycle.locks import alone_in
 from echocycle.methods import options_of
 from echocycle.runs import versions
@@ -62,7 +62,7 @@ def run_experiment(
     workers: int = 2,
     executor: Executor | None = None,
 ) -> Path | None:
-    """Run an experiment, or go on with it, and write its tables; with `dry_run` only say what would be run.
+    """Run an experiment, or resume it, and write its tables; with `dry_run` only say what would be run.
 
     Args:
         workers: processes that draw and decode videos.
@@ -119,7 +119,7 @@ def run_experiment(
         output.print(f"{page} written.")
     if outcome.failed:
         logs = "\n".join(f"  {job}: {log}" for job, log in outcome.failed.items())
-        raise Finding(f"{len(outcome.failed)} jobs failed; the same command tries them again. Logs:\n{logs}")
+        raise Finding(f"{jobs_word(len(outcome.failed))} failed; the same command tries them again. Logs:\n{logs}")
     return page
 
 

@@ -58,6 +58,11 @@ def work(
     return _Work(plan.jobs, folder, minutes, executor or Serial(), perform, is_done, remove).all()
 
 
+def jobs_word(count: int) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
 class _Work:
     """A plan being done: what waits, what runs, and how it went."""
 
@@ -97,7 +102,9 @@ class _Work:
                 task.cancel()
                 self.outcome.left.append(name)
         if self.outcome.left:
-            console.print(f"The time is over; {len(self.outcome.left)} jobs are left. The same command goes on.")
+            console.print(
+                f"The time is over; left are {jobs_word(len(self.outcome.left))}. The same command resumes them."
+            )
         self.outcome.seconds = self.clock.total(self.jobs)
         return self.outcome
 

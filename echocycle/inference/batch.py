@@ -164,7 +164,7 @@ class _Model:
     def verdict_line(self) -> tuple[str, str]:
         """What is known of the model's worth, and the style to say it in."""
         if self.verdict is None:
-            told = "This model has no verdict on held-out videos, so nobody knows what its EF is worth: evaluate it."
+            told = "This model was not evaluated on held-out videos, so its error is unknown."
             return f"{told} (`echocycle evaluate RUN`)", "yellow"
         return self.verdict.sentence(), "bold red" if self.verdict.bad else ""
 

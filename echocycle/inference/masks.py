@@ -79,7 +79,7 @@ def write_masks(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> MaskSet:
-    """Masks of every frame of the splits asked for, or go on with them; a finished set is only opened."""
+    """Masks of every frame of the splits asked for, or resume them; a finished set is only opened."""
     device = choose_device(settings.device)
     bundle = load_bundle(run, device)
     segmenter = segmenter_of(bundle, store)

@@ -101,7 +101,7 @@ def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction
     if ef is None or not math.isfinite(ef):
         return _without_ef(result, otherwise)
     if not 0 <= ef <= 100:
-        return _without_ef(result, f"The model answered {ef:.0f} %, which no heart has.")
+        return _without_ef(result, f"The model answered {ef:.0f} %, which is not a possible EF.")
     return replace(result, ef=ef)
 
 

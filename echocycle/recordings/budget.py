@@ -29,7 +29,7 @@ def check_budget(source: Path, height: int, width: int, frames: float, bytes_per
     """
     if height * width > LARGEST_PICTURE:
         raise EchocycleError(
-            f"{source}: its header tells of frames of {width} x {height} pixels, more than {LARGEST_PICTURE:,}. "
+            f"{source}: its header says frames of {width} x {height} pixels, more than {LARGEST_PICTURE:,}. "
             "The file is damaged, or it is no ultrasound recording."
         )
     needed = height * width * frames * bytes_per_pixel

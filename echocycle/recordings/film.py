@@ -11,27 +11,34 @@ from echocycle.files import replacing
 
 
 class _Remembering:
-    """An open file that keeps what the system refused: PyAV tells only that its callback failed."""
+    """An open file that keeps what the system refused and goes on in silence: PyAV would print what a callback raises,
+    and drop it."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.name = file, file.name
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        return self._tried(lambda: self.file.write(data))
+        return self._tried(lambda: self.file.write(data), len(data))
 
     def seek(self, place: int, whence: int = 0) -> int:
-        return self._tried(lambda: self.file.seek(place, whence))
+        return self._tried(lambda: self.file.seek(place, whence), place)
 
     def tell(self) -> int:
-        return self._tried(self.file.tell)
+        return self._tried(self.file.tell, 0)
 
-    def _tried(self, call: Any) -> int:
-        try:
-            return int(call())
-        except OSError as error:
-            self.error = self.error or error
-            raise
+    def check(self) -> None:
+        """Raise what was refused."""
+        if self.error is not None:
+            raise self.error
+
+    def _tried(self, call: Any, instead: int) -> int:
+        if self.error is None:
+            try:
+                return int(call())
+            except OSError as error:
+                self.error = error
+        return instead
 
 
 def stream_mp4(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], fps: float) -> None:
@@ -57,8 +64,9 @@ def stream_mp4(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], 
                 for frame in frames:
                     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
                     output.mux(stream.encode(picture))
+                    sink.check()
                 output.mux(stream.encode())
         except Exception:
-            if sink.error is not None:
-                raise sink.error from None
+            sink.check()
             raise
+        sink.check()

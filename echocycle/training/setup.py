@@ -71,7 +71,7 @@ def train_method(
     helpers: dict[Path, str] | None = None,
     start: Path | None = None,
 ) -> Bundle:
-    """What all methods share: refuse what cannot work, begin or go on with the run, train, leave the bundle."""
+    """What all methods share: refuse what cannot work, begin or resume the run, train, leave the bundle."""
     import torch
 
     from echocycle.bundle import Bundle, load_bundle, save_bundle

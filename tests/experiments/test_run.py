@@ -81,7 +81,7 @@ def test_a_failed_row_is_told_and_the_others_are_in_the_table(store: Store, tmp_
     chosen = smoke_preset()
     broken = replace(chosen.regress["default"], batch=999_999)
     chosen = replace(chosen, regress={**chosen.regress, "adacon": broken})
-    with pytest.raises(Finding, match="1 jobs failed") as raised:
+    with pytest.raises(Finding, match="1 job failed") as raised:
         run.experiment(
             "table-1",
             chosen=chosen,

@@ -404,7 +404,7 @@ def test_every_call_says_the_models_verdict(
     copies(clip, tmp_path / "clip.avi")
     line = call(own, tmp_path / "out", tmp_path / "clip.avi")
     assert main(line) == 0
-    assert "no verdict on held-out videos" in told(capsys)
+    assert "not evaluated on held-out videos" in told(capsys)
     verdict = Verdict("test", 6, 15.3, 11.0, 19.0, 50.2, 10.4, "all-clips")
     write_verdict(own, verdict)
     for _ in range(2):

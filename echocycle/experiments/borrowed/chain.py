@@ -31,7 +31,7 @@ from echocycle.experiments.run import (
     with_one_clip,
     write_page,
 )
-from echocycle.experiments.schedule import Outcome, work
+from echocycle.experiments.schedule import Outcome, jobs_word, work
 from echocycle.files import write_json
 from echocycle.settings.presets import Preset, preset
 from echocycle.settings.stages import LoopSettings
@@ -102,7 +102,7 @@ def chain(
     """Run the experiments and leave their results in `out`.
 
     Args:
-        folder: for the phantom, the store and the runs; a chain that was stopped is gone on with.
+        folder: for the phantom, the store and the runs; a chain that was stopped is resumed.
         minutes: for everything, the drawing of the phantom included.
         names: of the experiments; with all labels, those that have rows for it.
         rows: to run, by their name or method; all without a name.
@@ -155,7 +155,9 @@ def chain(
     _write_curves(folder / "runs", out)
     write_json(out / "chain.json", {"minutes": minutes, "seeds": begun, "fraction": fraction, **as_json(outcome)})
     if outcome.failed:
-        raise Finding(f"{len(outcome.failed)} jobs failed: {', '.join(outcome.failed)}; see {out / 'chain.json'}.")
+        raise Finding(
+            f"{jobs_word(len(outcome.failed))} failed: {', '.join(outcome.failed)}; see {out / 'chain.json'}."
+        )
     if not any(pages):
         raise Finding("The time was over before a row was evaluated, so there is no table; give more --minutes.")
 
