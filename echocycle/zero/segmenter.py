@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from echocycle.models.augment import changed_in_looks, grain, moved_alike
 from echocycle.models.beat_segmenter import BeatSegmenter
 from echocycle.models.preprocess import standardised
+from echocycle.models.specs import SegmenterSpec
 from echocycle.zero.drawn import Pool, drawn_settings
 from echocycle.zero.training import Schedule, fit
 
@@ -31,6 +32,11 @@ class SegmenterTraining:
     seed: int = 15
     start: str = ""
     """A file of weights to start from."""
+
+
+def segmenter_spec(width: int) -> SegmenterSpec:
+    """The network and its input."""
+    return SegmenterSpec("beat_unet", width, 112, (0.0,), (1.0,), color=False, standardise=True)
 
 
 def augmented(levels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,97 @@
+"""Makes the model in the package, from a phantom and a seed: `python -m echocycle.zero OUT`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from echocycle.bundle import Bundle, save_bundle
+from echocycle.files import read_json, write_json, write_text
+from echocycle.models.specs import Part
+from echocycle.phantom.settings import PHANTOM_VERSION
+from echocycle.runs import versions
+from echocycle.zero.regressor import RegressorTraining, ef_spec
+from echocycle.zero.regressor import train as train_regressor
+from echocycle.zero.segmenter import SegmenterTraining, segmenter_spec
+from echocycle.zero.segmenter import train as train_segmenter
+
+NOTICE = (
+    "The model `zero` was trained on synthetic clips only and has seen no patient; its answer for a real recording has "
+    "no clinical meaning. What it reached on real images: `echocycle info zero`."
+)
+CARD = """# zero
+
+Trained by `python -m echocycle.zero`, with other settings than the model in the package or at another time: nothing has
+been measured. Apache-2.0. Research software, not a medical device.
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what the model is like."""
+
+    segmenter: SegmenterTraining = field(default_factory=SegmenterTraining)
+    regressor: RegressorTraining = field(default_factory=RegressorTraining)
+
+
+TINY = Recipe(
+    SegmenterTraining(steps=2, clips=4, first_clips=3),
+    RegressorTraining(steps=2, clips=6, first_clips=3, batch=3),
+)
+"""Seconds: for tests."""
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """A recipe with another seed."""
+    return Recipe(replace(recipe.segmenter, seed=seed), replace(recipe.regressor, seed=seed + 16))
+
+
+def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundle:
+    """Train both networks and write the bundle into `out`; a network that is done there is not trained again."""
+    begun = time.monotonic()
+    work = out / "training"
+    segmenter = _trained(work / "segmenter", asdict(recipe.segmenter), segmenter_spec(recipe.segmenter.width), say,
+                         lambda folder: train_segmenter(recipe.segmenter, folder, say))  # fmt: skip
+    regressor = _trained(work / "regressor", asdict(recipe.regressor), ef_spec(recipe.regressor.widths), say,
+                         lambda folder: train_regressor(recipe.regressor, folder, say))  # fmt: skip
+    bundle = Bundle(
+        segmenter=segmenter,
+        regressor=regressor,
+        provenance={
+            "run": "zero",
+            "method": "zero",
+            "command": "python -m echocycle.zero OUT",
+            "recipe": asdict(recipe),
+            "licence": "Apache-2.0",
+            "versions": versions()["versions"],
+        },
+        reference={"phantom_version": PHANTOM_VERSION, "notice": NOTICE},
+    )
+    save_bundle(bundle, out)
+    write_text(out / "card.md", CARD)
+    say(f"{out} written, {time.monotonic() - begun:.0f} s.")
+    return bundle
+
+
+def _trained(
+    folder: Path, settings: dict[str, Any], spec: Any, say: Callable[[str], None], train: Callable[[Path], nn.Module]
+) -> Part:
+    """The network that `train` gives, in half precision, or the one that lies in `folder` if it is the same."""
+    done, weights = folder / "done.json", folder / "average.pt"
+    network = spec.build()
+    if done.exists() and read_json(done) == _plain(settings):
+        say(f"{folder} is done.")
+    else:
+        train(folder)
+        write_json(done, settings)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    return Part(spec, network.half())
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they read back from JSON."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
