@@ -85,6 +85,8 @@ class Look:
     they trace trabeculae as blood."""
     reader_apex: float = 0.0
     """Pixels by which the reader's outline begins below the tip of the visible cavity."""
+    reader_apex_tightness: float = 0.0
+    """Share of the ventricle's shortening that only the reader sees, at the tip: it fills with trabeculae until ES."""
     reader_base: float = 0.0
     """Pixels by which it ends above the visible mitral plane."""
     wall_thickness: float = 6.0
@@ -347,6 +349,7 @@ class Ranges:
     reader_base: tuple[float, float] = (0.0, 0.0)
     heart_bend: tuple[float, float] = (1.0, 1.0)
     heart_oblique: tuple[float, float] = (0.0, 0.0)
+    reader_apex_tightness: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         for one in fields(self):

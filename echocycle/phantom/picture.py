@@ -148,7 +148,7 @@ def render(plan: Plan, rng: np.random.Generator, details: np.random.Generator) -
     masks = np.zeros((count, SIZE * SIZE), dtype=bool)
     offset = gain + np.float32(0.16 * per_neper)  # the median of speckle lies 1.6 dB under its mean power
     lowest, highest = DISPLAY_RANGE
-    wall = replace(seen, narrowing=seen.narrowing * (1 - look.reader_tightness)) if look.reader_tightness else seen
+    wall = moved_less(seen, look)
     for t in range(count):
         shift = motion.drift[t]
         place = (float(motion.contraction[t]), float(shift[0]), float(shift[1]))
@@ -180,6 +180,16 @@ def as_seen(heart: Heart, look: Look) -> Heart:
         apex_x=heart.apex_x - look.reader_apex * along_x,
         apex_y=heart.apex_y - look.reader_apex * along_y,
     )
+
+
+def moved_less(seen: Heart, look: Look) -> Heart:
+    """The walls of the visible cavity, which move less than a tight reader's outline; the base moves with it."""
+    if look.reader_apex_tightness:
+        held = look.reader_apex_tightness * seen.shortening * seen.length
+        seen = replace(seen, apex_descent=seen.apex_descent - held, shortening=seen.shortening - held / seen.length)
+    if look.reader_tightness:
+        seen = replace(seen, narrowing=seen.narrowing * (1 - look.reader_tightness))
+    return seen
 
 
 # --- motion: where was this piece of tissue at end diastole? ---

@@ -23,7 +23,6 @@ def drawn_settings(seed: int, **ranges: Any) -> tuple[PhantomSettings, PhantomSe
     """
     wide = Ranges(
         **{
-            "reader_tightness": (0.1, 0.45),
             "reader_apex": (0.0, 4.0),
             "reader_base": (-1.0, 2.5),
             "cavity_level": (-25.0, 75.0),

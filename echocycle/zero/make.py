@@ -1,5 +1,6 @@
 """Makes the model in the package, from a phantom and a seed: `python -m echocycle.zero OUT`."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,7 @@ from echocycle.phantom.settings import PHANTOM_VERSION
 from echocycle.runs import versions
 from echocycle.zero.regressor import RegressorTraining, ef_spec
 from echocycle.zero.regressor import train as train_regressor
-from echocycle.zero.segmenter import SegmenterTraining, segmenter_spec
+from echocycle.zero.segmenter import EARLY, LATE, Phase, SegmenterTraining, segmenter_spec
 from echocycle.zero.segmenter import train as train_segmenter
 
 NOTICE = (
@@ -39,7 +40,7 @@ class Recipe:
 
 
 TINY = Recipe(
-    SegmenterTraining(steps=2, clips=4, first_clips=3),
+    SegmenterTraining(phases=(Phase(3, 3e-3, 4, 15, EARLY, first_clips=3, stop=2), Phase(1, 3e-3, 3, 17, LATE, 3))),
     RegressorTraining(steps=2, clips=6, first_clips=3, batch=3),
 )
 """Seconds: for tests."""
@@ -47,7 +48,8 @@ TINY = Recipe(
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """A recipe with another seed."""
-    return Recipe(replace(recipe.segmenter, seed=seed), replace(recipe.regressor, seed=seed + 16))
+    phases = tuple(replace(phase, seed=seed + 2 * number) for number, phase in enumerate(recipe.segmenter.phases))
+    return Recipe(replace(recipe.segmenter, phases=phases), replace(recipe.regressor, seed=seed + 16))
 
 
 def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundle:
@@ -83,7 +85,7 @@ def _trained(
     """The network that `train` gives, in half precision, or the one that lies in `folder` if it is the same."""
     done, weights = folder / "done.json", folder / "average.pt"
     network = spec.build()
-    if done.exists() and read_json(done) == _plain(settings):
+    if done.exists() and read_json(done) == plain(settings):
         say(f"{folder} is done.")
     else:
         train(folder)
@@ -92,6 +94,6 @@ def _trained(
     return Part(spec, network.half())
 
 
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+def plain(settings: dict[str, Any]) -> Any:
     """Settings as they read back from JSON."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+    return json.loads(json.dumps(settings))

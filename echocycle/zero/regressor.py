@@ -59,7 +59,7 @@ def ef_settings(seed: int) -> tuple[PhantomSettings, PhantomSettings]:
             frames_median=60,
             frames_max=LONGEST,
         )
-        for settings in drawn_settings(seed)
+        for settings in drawn_settings(seed, reader_tightness=(0.25, 0.5), reader_apex_tightness=(0.1, 0.3))
     )
     return first, second
 

@@ -19,19 +19,38 @@ from echocycle.zero.training import Schedule, fit
 KINDS = ((0.45, 8, 4), (0.85, 14, 2), (1.0, 24, 1))  # (share of steps up to it, clips, frames of each)
 
 
+Range = tuple[float, float]
+
+EARLY: dict[str, Range] = {"reader_tightness": (0.1, 0.45)}
+"""Ranges of the first phase: readers are less tight."""
+LATE: dict[str, Range] = {"reader_tightness": (0.2, 0.6), "reader_apex_tightness": (0.0, 0.5)}
+"""Ranges of the second phase, widened after a look at 75 patients of CAMUS: their ES is traced still tighter."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training that goes on from the averaged weights of the part before, with a phantom of its own."""
+
+    steps: int
+    lr: float
+    clips: int
+    """Clips drawn in all; one more a step until then."""
+    seed: int
+    ranges: dict[str, Range]
+    first_clips: int = 300
+    stop: int = 0
+    """Step after which to end early; 0: none."""
+
+
+PHASES = (Phase(2200, 3e-3, 2500, 15, EARLY, stop=500), Phase(1200, 2.5e-3, 1500, 17, LATE))
+
+
 @dataclass(frozen=True)
 class SegmenterTraining:
     """How the segmenter is trained."""
 
-    steps: int = 2200
-    clips: int = 2500
-    """Clips drawn in all; one more a step until then."""
-    first_clips: int = 300
     width: int = 16
-    lr: float = 3e-3
-    seed: int = 15
-    start: str = ""
-    """A file of weights to start from."""
+    phases: tuple[Phase, ...] = PHASES
 
 
 def segmenter_spec(width: int) -> SegmenterSpec:
@@ -63,16 +82,27 @@ def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
     return 4 * entropy + 0.3 * (1 - dice).mean()
 
 
-def train(settings: SegmenterTraining, out: Path, say: Callable[[str], None] = print, **ranges: tuple) -> nn.Module:
-    """The averaged network."""
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
-    pool = Pool(drawn_settings(settings.seed, **ranges), settings.clips)
-    network = BeatSegmenter(settings.width)
-    if settings.start:
-        network.load_state_dict(torch.load(settings.start, weights_only=True))
-    say(str(asdict(settings)) + " " + str(ranges))
-    pool.grow(settings.first_clips)
+def train(settings: SegmenterTraining, out: Path, say: Callable[[str], None] = print) -> nn.Module:
+    """The averaged network after all phases."""
+    start: dict[str, Tensor] | None = None
+    for number, phase in enumerate(settings.phases, 1):
+        say(f"Segmenter, phase {number} of {len(settings.phases)}: {asdict(phase)}")
+        average = train_phase(phase, settings.width, start, out, say)
+        start = average.state_dict()
+    return average
+
+
+def train_phase(
+    phase: Phase, width: int, start: dict[str, Tensor] | None, out: Path, say: Callable[[str], None]
+) -> nn.Module:
+    """The averaged network of one phase, from the weights `start` or random ones."""
+    torch.manual_seed(phase.seed)
+    rng = np.random.default_rng(phase.seed)
+    pool = Pool(drawn_settings(phase.seed, **phase.ranges), phase.clips)
+    network = BeatSegmenter(width)
+    if start is not None:
+        network.load_state_dict(start)
+    pool.grow(phase.first_clips)
 
     def loss(step: int) -> Tensor:
         pool.grow(1)
@@ -83,14 +113,4 @@ def train(settings: SegmenterTraining, out: Path, say: Callable[[str], None] = p
             logits = network(normalised(levels))
         return loss_of(logits.float(), masks)
 
-    return fit(network, loss, Schedule(settings.steps, settings.lr), out, say)
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    torch.set_num_threads(1)
-    given = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    chosen = {key: given.pop(key) for key in list(given) if key in SegmenterTraining.__dataclass_fields__}
-    train(SegmenterTraining(**chosen), Path(sys.argv[1]), lambda line: print(line, flush=True), **given)
+    return fit(network, loss, Schedule(phase.steps, phase.lr, stop=phase.stop), out, say)

@@ -27,6 +27,8 @@ class Schedule:
     average: float = 0.998
     """Decay of the averaged weights, which are what is kept."""
     clip_norm: float = 5.0
+    stop: int = 0
+    """Step after which to end early; 0: none."""
 
 
 def fit(network: nn.Module, loss_of: Callable[[int], Tensor], schedule: Schedule, out: Path, say: Say) -> nn.Module:
@@ -36,7 +38,8 @@ def fit(network: nn.Module, loss_of: Callable[[int], Tensor], schedule: Schedule
     average = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
     begun, values = time.monotonic(), []
-    for step in range(schedule.steps):
+    last = schedule.stop or schedule.steps
+    for step in range(last):
         rate = rate_at(step, schedule.steps, schedule.lr)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -47,10 +50,10 @@ def fit(network: nn.Module, loss_of: Callable[[int], Tensor], schedule: Schedule
         optimiser.zero_grad(set_to_none=True)
         blend(average, network, min(schedule.average, (1 + step) / (10 + step)))
         values.append(loss.item())
-        if (step + 1) % 50 == 0 or step + 1 == schedule.steps:
+        if (step + 1) % 50 == 0 or step + 1 == last:
             say(f"{step + 1} loss {np.mean(values):.4f} lr {rate:.2g} {time.monotonic() - begun:.0f} s")
             values.clear()
-        if (step + 1) % 250 == 0 or step + 1 == schedule.steps:
+        if (step + 1) % 250 == 0 or step + 1 == last:
             torch.save(average.state_dict(), out / "average.partial")
             (out / "average.partial").replace(out / "average.pt")
     return average.eval()
