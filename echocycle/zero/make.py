@@ -17,7 +17,7 @@ from echocycle.phantom.settings import PHANTOM_VERSION
 from echocycle.runs import versions
 from echocycle.zero.regressor import RegressorTraining, ef_spec
 from echocycle.zero.regressor import train as train_regressor
-from echocycle.zero.segmenter import EARLY, LATE, Phase, SegmenterTraining, segmenter_spec
+from echocycle.zero.segmenter import FIRST, THIRD, Phase, SegmenterTraining, segmenter_spec
 from echocycle.zero.segmenter import train as train_segmenter
 
 NOTICE = (
@@ -40,7 +40,7 @@ class Recipe:
 
 
 TINY = Recipe(
-    SegmenterTraining(phases=(Phase(3, 3e-3, 4, 15, EARLY, first_clips=3, stop=2), Phase(1, 3e-3, 3, 17, LATE, 3))),
+    SegmenterTraining(phases=(Phase(3, 3e-3, 4, 15, FIRST, first_clips=3, stop=2), Phase(1, 3e-3, 3, 17, THIRD, 3))),
     RegressorTraining(steps=2, clips=6, first_clips=3, batch=3),
 )
 """Seconds: for tests."""

@@ -31,11 +31,11 @@ STILLS = (0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)
 class RegressorTraining:
     """How the EF network is trained."""
 
-    steps: int = 1500
-    clips: int = 3000
-    """Clips drawn in all; two more a step until then."""
-    first_clips: int = 200
-    batch: int = 12
+    steps: int = 1000
+    clips: int = 1300
+    """Clips drawn in all; one more a step until then."""
+    first_clips: int = 160
+    batch: int = 8
     widths: tuple[int, ...] = (16, 32, 64, 128)
     lr: float = 1e-3
     stills: float = 0.15
@@ -129,7 +129,7 @@ def train(settings: RegressorTraining, out: Path, say: Callable[[str], None] = p
     pool.grow(settings.first_clips)
 
     def loss_of(step: int) -> Tensor:
-        pool.grow(2)
+        pool.grow(1)
         levels, ef = pool.sample(rng, settings.batch, settings.stills)
         with torch.autocast("cpu", torch.bfloat16):
             found = network(as_input(clip_augmented(levels)))
