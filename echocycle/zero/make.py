@@ -15,9 +15,10 @@ from echocycle.files import read_json, write_json, write_text
 from echocycle.models.specs import Part
 from echocycle.phantom.settings import PHANTOM_VERSION
 from echocycle.runs import versions
+from echocycle.zero.drawn import FIRST, THIRD
 from echocycle.zero.regressor import RegressorTraining, ef_spec
 from echocycle.zero.regressor import train as train_regressor
-from echocycle.zero.segmenter import FIRST, THIRD, Phase, SegmenterTraining, segmenter_spec
+from echocycle.zero.segmenter import Phase, SegmenterTraining, segmenter_spec
 from echocycle.zero.segmenter import train as train_segmenter
 
 NOTICE = (

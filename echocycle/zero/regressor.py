@@ -17,7 +17,7 @@ from echocycle.models.regressor import Regressor, load_regressor_weights
 from echocycle.models.specs import RegressorSpec
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.phantom.write import make_clip
-from echocycle.zero.drawn import drawn_settings
+from echocycle.zero.drawn import EF, drawn_settings
 from echocycle.zero.training import Schedule, fit
 
 SIZE, FRAMES, PERIOD = 56, 16, 3
@@ -59,7 +59,7 @@ def ef_settings(seed: int) -> tuple[PhantomSettings, PhantomSettings]:
             frames_median=60,
             frames_max=LONGEST,
         )
-        for settings in drawn_settings(seed, reader_tightness=(0.25, 0.5), reader_apex_tightness=(0.1, 0.3))
+        for settings in drawn_settings(seed, **EF)
     )
     return first, second
 

@@ -13,19 +13,10 @@ from echocycle.models.augment import changed_in_looks, grain, moved_alike
 from echocycle.models.beat_segmenter import BeatSegmenter
 from echocycle.models.preprocess import standardised
 from echocycle.models.specs import SegmenterSpec
-from echocycle.zero.drawn import Pool, drawn_settings
+from echocycle.zero.drawn import FIRST, SECOND, THIRD, Pool, Range, drawn_settings
 from echocycle.zero.training import Schedule, fit
 
 KINDS = ((0.45, 8, 4), (0.85, 14, 2), (1.0, 24, 1))  # (share of steps up to it, clips, frames of each)
-
-
-Range = tuple[float, float]
-
-FIRST: dict[str, Range] = {"reader_tightness": (0.1, 0.45)}
-"""Ranges of the first phase. Those of the others were moved after looks at 75 patients of CAMUS, whose ES is traced
-still tighter: a network marked it too large by 24 % after the first phase and by 17 % after the second."""
-SECOND: dict[str, Range] = {"reader_tightness": (0.2, 0.6), "reader_apex_tightness": (0.0, 0.5)}
-THIRD: dict[str, Range] = {"reader_tightness": (0.3, 0.75), "reader_apex_tightness": (0.1, 0.6)}
 
 
 @dataclass(frozen=True)
