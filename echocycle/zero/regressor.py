@@ -31,10 +31,10 @@ STILLS = (0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)
 class RegressorTraining:
     """How the EF network is trained."""
 
-    steps: int = 1000
-    clips: int = 1300
+    steps: int = 800
+    clips: int = 900
     """Clips drawn in all; one more a step until then."""
-    first_clips: int = 160
+    first_clips: int = 150
     batch: int = 8
     widths: tuple[int, ...] = (16, 32, 64, 128)
     lr: float = 1e-3
