@@ -57,13 +57,15 @@ def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundl
     """Train both networks and write the bundle into `out`; a network that is done there is not trained again."""
     begun = time.monotonic()
     work = out / "training"
-    segmenter = _trained(work / "segmenter", asdict(recipe.segmenter), segmenter_spec(recipe.segmenter.width), say,
-                         lambda folder: train_segmenter(recipe.segmenter, folder, say))  # fmt: skip
-    regressor = _trained(work / "regressor", asdict(recipe.regressor), ef_spec(recipe.regressor.widths), say,
-                         lambda folder: train_regressor(recipe.regressor, folder, say))  # fmt: skip
+    segmenter = segmenter_spec(recipe.segmenter.width).build()
+    _train_once(work / "segmenter", asdict(recipe.segmenter), segmenter, say,
+                lambda folder: train_segmenter(recipe.segmenter, folder, say))  # fmt: skip
+    regressor = ef_spec(recipe.regressor.widths).build()
+    _train_once(work / "regressor", asdict(recipe), regressor, say,
+                lambda folder: train_regressor(recipe.regressor, segmenter, folder, say))  # fmt: skip
     bundle = Bundle(
-        segmenter=segmenter,
-        regressor=regressor,
+        segmenter=Part(segmenter_spec(recipe.segmenter.width), segmenter.half()),
+        regressor=Part(ef_spec(recipe.regressor.widths), regressor.half()),
         provenance={
             "run": "zero",
             "method": "zero",
@@ -80,19 +82,17 @@ def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundl
     return bundle
 
 
-def _trained(
-    folder: Path, settings: dict[str, Any], spec: Any, say: Callable[[str], None], train: Callable[[Path], nn.Module]
-) -> Part:
-    """The network that `train` gives, in half precision, or the one that lies in `folder` if it is the same."""
-    done, weights = folder / "done.json", folder / "average.pt"
-    network = spec.build()
+def _train_once(
+    folder: Path, settings: dict[str, Any], network: nn.Module, say: Callable[[str], None], train: Callable[[Path], Any]
+) -> None:
+    """Give `network` the weights that `train` leaves in `folder`, or left there with the same settings."""
+    done = folder / "done.json"
     if done.exists() and read_json(done) == plain(settings):
         say(f"{folder} is done.")
     else:
         train(folder)
         write_json(done, settings)
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    return Part(spec, network.half())
+    network.load_state_dict(torch.load(folder / "average.pt", weights_only=True))
 
 
 def plain(settings: dict[str, Any]) -> Any:
