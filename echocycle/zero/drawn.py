@@ -27,15 +27,8 @@ THIRD: dict[str, Range] = {
     "wall_thickness": (3.0, 11.0),
     "right_heart_haze": (-12.0, 35.0),
 }
-EF: dict[str, Range] = {
-    **THIRD,
-    "reader_tightness": (0.3, 0.6),
-    "reader_apex_tightness": (0.1, 0.4),
-    "cavity_level": (-25.0, 86.0),
-    "haze_level": (-50.0, 55.0),
-}
-"""Ranges of the EF network: readers differ less, since nothing in a clip tells which of them gave its EF, and pictures
-are worse, so that some masks are, too."""
+EF: dict[str, Range] = {**THIRD, "reader_tightness": (0.3, 0.6), "reader_apex_tightness": (0.1, 0.4)}
+"""Ranges of the EF network: readers differ less, since nothing in a clip tells which of them gave its EF."""
 
 
 def drawn_settings(seed: int, **ranges: Range) -> tuple[PhantomSettings, PhantomSettings]:
