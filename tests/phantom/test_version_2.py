@@ -253,3 +253,12 @@ def test_patients_are_listed(tmp_path):
     lines = Path(tmp_path / "all" / "Patients.csv").read_text().splitlines()
     assert lines[0] == "FileName,Quality,QualityName,Pathology,Foreshortened,Fibrillation"
     assert len(lines) == 1 + SHORT.videos
+
+
+def test_a_reader_who_follows_the_tip_more_than_the_eye_traces_the_same():
+    tight = replace(SHORT, look=replace(SHORT.look, reader_apex_tightness=0.6))
+    clip, usual = make_clip(2, tight), make_clip(2, SHORT)
+    assert np.array_equal(clip.masks, usual.masks)
+    ed, es = clip.ed_frame, clip.es_frame
+    assert np.abs(clip.frames[ed].astype(int) - usual.frames[ed]).mean() < 0.5  # nothing has moved yet
+    assert np.abs(clip.frames[es].astype(int) - usual.frames[es]).mean() > 1
