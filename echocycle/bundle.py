@@ -18,6 +18,8 @@ from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
 from echocycle.settings.convert import from_dict, to_dict
 
 FORMAT = 1
+PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
+"""Models that come with the package, by the name that stands for their path."""
 
 
 @dataclass
@@ -36,6 +38,12 @@ class Bundle:
         """The parts that exist, by name."""
         parts = {"segmenter": self.segmenter, "regressor": self.regressor}
         return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def card(self) -> str | None:
+        """What the model is, what it was measured on and where it ends, as Markdown; None for an own model."""
+        file = self.path / "card.md" if self.path else None
+        return file.read_text(encoding="utf-8") if file and file.exists() else None
 
     @property
     def id(self) -> str:
@@ -72,13 +80,15 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 
 def bundle_folder(path: Path) -> Path:
-    """The bundle's folder, given it or the run that holds it as `model/`."""
+    """The bundle's folder, given it, the run that holds it as `model/`, or the name of one of `PACKAGED`."""
     path = Path(path)
+    if str(path) in PACKAGED and not path.exists():
+        return PACKAGED[str(path)]
     return path / "model" if (path / "model" / "settings.json").exists() else path
 
 
 def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
-    """Read a bundle, given its folder or the run that holds it.
+    """Read a bundle, given its folder, the run that holds it, or the name of one that comes with the package.
 
     Raises `EchocycleError` when a file is missing, of another format, or not the one settings.json names.
     """

@@ -172,7 +172,7 @@ def report(*runs: Path, out: Annotated[Path, Parameter(name=["--out", "-o"])] = 
 def predict(
     *inputs: Path,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    model: Annotated[Path, Parameter(name=["--model", "-m"])],
+    model: Annotated[Path, Parameter(name=["--model", "-m"])] = Path("zero"),
     device: Literal["auto", "cpu", "cuda"] = "auto",
     stride: int = 4,
 ) -> None:
@@ -181,7 +181,7 @@ def predict(
     Args:
         inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
         out: Folder for the results.
-        model: A bundle, or the run that holds it.
+        model: A bundle, or the run that holds it; `zero` comes with the package and has seen synthetic clips only.
         device: `auto` takes a GPU where there is one.
         stride: Frames between two clips whose EF are averaged.
     """
@@ -216,7 +216,7 @@ def info(bundle: Path | None = None, *, json: bool = False) -> None:
     """Versions, devices, methods and presets; or what a trained model is made of.
 
     Args:
-        bundle: A bundle, or the run that holds it.
+        bundle: A bundle, the run that holds it, or `zero`.
         json: Print JSON.
     """
     from echocycle import info as installation

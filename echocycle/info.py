@@ -46,7 +46,8 @@ def describe_bundle(path: Path) -> dict[str, Any]:
         }
         for name, part in bundle.parts().items()
     }
-    return {"id": bundle.id, "parts": parts, "provenance": bundle.provenance, "reference": bundle.reference}
+    facts = {"id": bundle.id, "parts": parts, "provenance": bundle.provenance, "reference": bundle.reference}
+    return facts if bundle.card is None else {**facts, "card": bundle.card}
 
 
 def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:
@@ -61,5 +62,7 @@ def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:
     else:
         from rich.pretty import Pretty
 
-        output.print(Pretty(facts, expand_all=True))
+        if card := facts.get("card"):
+            output.print(card, markup=False, highlight=False, soft_wrap=True)
+        output.print(Pretty({key: value for key, value in facts.items() if key != "card"}, expand_all=True))
     return facts

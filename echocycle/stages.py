@@ -229,13 +229,17 @@ def report(*runs: Path, out: Path = Path("report.html"), title: str = "echocycle
 
 
 def predict(
-    *inputs: Path, out: Path, model: Path, device: Literal["auto", "cpu", "cuda"] = "auto", stride: int = 4
+    *inputs: Path,
+    out: Path,
+    model: Path = Path("zero"),
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    stride: int = 4,
 ) -> list[Prediction]:
     """EF and masks of recordings (AVI, MP4, DICOM, or folders of them) as JSON, CSV and overlay video.
 
     Args:
         out: folder for the results.
-        model: a bundle, or the run that holds it.
+        model: a bundle, or the run that holds it; by default the one that comes with the package.
         stride: frames between two clips whose EF are averaged.
 
     Raises:

@@ -50,6 +50,8 @@ def predict_all(
     read_rows(out)  # refuses a table of another kind before the hours of inference
     where = choose_device(device)
     bundle = load_bundle(model, where)
+    if bundle.reference.get("notice"):
+        console.print(bundle.reference["notice"], soft_wrap=True, highlight=False)
     out.mkdir(parents=True, exist_ok=True)
     predictions: list[Prediction] = []
     failed = []
