@@ -38,9 +38,15 @@ class BundleDescription:
         return "-".join(part.sha256[:12] for part in self.parts.values())
 
 
+PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
+"""Models that come with the package, by the name that stands for their path."""
+
+
 def bundle_folder(path: Path) -> Path:
-    """The bundle's folder, given it or the run that holds it as `model/`."""
+    """The bundle's folder, given it, the run that holds it as `model/`, or the name of one of `PACKAGED`."""
     path = Path(path)
+    if str(path) in PACKAGED and not path.exists():
+        return PACKAGED[str(path)]
     return path / "model" if (path / "model" / "settings.json").exists() else path
 
 

@@ -45,7 +45,9 @@ def describe_bundle(path: Path) -> dict[str, Any]:
         check_weights(part)
         parts[name] = {**part.spec, "parameters": parameters(part.file), "sha256": part.sha256}
     verdict = read_verdict(bundle.path)
+    card = bundle.path / "card.md"
     return {
+        **({"card": card.read_text(encoding="utf-8")} if card.exists() else {}),
         "id": bundle.id,
         "parts": parts,
         "verdict": None if verdict is None else verdict.sentence(),
@@ -90,5 +92,7 @@ def info(bundle: Path | None = None, *, json: bool = False) -> dict[str, Any]:
     else:
         from rich.pretty import Pretty
 
-        output.print(Pretty(facts, expand_all=True))
+        if card := facts.get("card"):
+            output.print(card, markup=False, highlight=False, soft_wrap=True)
+        output.print(Pretty({key: value for key, value in facts.items() if key != "card"}, expand_all=True))
     return facts

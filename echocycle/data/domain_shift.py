@@ -55,7 +55,9 @@ WORDS = {
 def unlike(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> list[str]:
     """Sentences on how a video is unlike the training videos; empty if it is not."""
     notes = []
-    if reference.get("phantom_version") is not None:
+    if reference.get("notice"):
+        notes.append(reference["notice"])
+    elif reference.get("phantom_version") is not None:
         notes.append(
             "The model was trained on synthetic clips (phantom version "
             f"{reference['phantom_version']}); its answer for a real recording has no clinical meaning."

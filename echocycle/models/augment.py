@@ -56,7 +56,7 @@ def changed_in_looks(levels: Tensor) -> Tensor:
     gain = LOG_GAIN * _signed(count, device).view(shape) + _shading(levels)
     share = share * gain.exp() + OFFSET / 255 * _signed(count, device).view(shape) * lit
     share = share * (1 - _blobs(levels))
-    share = share * (1 + NOISE * torch.rand(shape, device=device) * _grain(levels))
+    share = share * (1 + NOISE * torch.rand(shape, device=device) * grain(levels))
     return _blurred(share.clamp(0, 1) * 255)
 
 
@@ -96,7 +96,7 @@ def _blobs(levels: Tensor) -> Tensor:
     return dark
 
 
-def _grain(levels: Tensor) -> Tensor:
+def grain(levels: Tensor) -> Tensor:
     """Noise of unit variance, in half of the images twice as coarse; (n, 1, height, width)."""
     count, _, height, width = levels.shape
     fine = torch.randn(count, 1, height, width, device=levels.device)

@@ -12,8 +12,11 @@ from echocycle.models.segmenter import SEGMENTERS
 
 def build_segmenter(network: str, width: int = 16, option: Mapping[str, Any] | None = None) -> nn.Module:
     """A segmenter with random weights, of frames or (with their own `option`) of more than a frame at once."""
-    from echocycle.models.video_segmenter import VIDEO_SEGMENTERS  # which builds on this file
+    from echocycle.models.beat_segmenter import BeatSegmenter
+    from echocycle.models.video_segmenter import VIDEO_SEGMENTERS
 
+    if network == "beat_unet":
+        return BeatSegmenter(width)
     if network in VIDEO_SEGMENTERS:
         return VIDEO_SEGMENTERS[network](width, option or {})
     if network not in SEGMENTERS:

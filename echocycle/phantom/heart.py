@@ -76,6 +76,8 @@ class Heart:
     """How much less one side narrows than the other, relative; positive: the septum lags. Volumes do not change."""
     wall: float = 1.0
     """Factor on the thickness of the wall."""
+    oblique: float = 0.0
+    """Slope of the mitral plane, and of every disc, against the line across the axis; volumes do not change."""
 
     def scaled(self, factor: float) -> "Heart":
         """The same ventricle, smaller in the picture."""
@@ -141,10 +143,12 @@ class Heart:
         right_x, right_y = along_y, -along_x  # unit vector across the axis, to the image's right
         rows = np.empty((1 + DISCS, 4))
         rows[0] = x, y, x + length * along_x, y + length * along_y
-        rows[1:, 0] = centre_x + (middle - half) * right_x
-        rows[1:, 1] = centre_y + (middle - half) * right_y
-        rows[1:, 2] = centre_x + (middle + half) * right_x
-        rows[1:, 3] = centre_y + (middle + half) * right_y
+        for column, across in ((0, middle - half), (2, middle + half)):
+            rows[1:, column] = centre_x + across * right_x
+            rows[1:, column + 1] = centre_y + across * right_y
+            if self.oblique:
+                rows[1:, column] -= self.oblique * across * along_x
+                rows[1:, column + 1] -= self.oblique * across * along_y
         return rows
 
 
@@ -198,7 +202,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: 
         widest=rng.uniform(0.50, 0.66),
         base=rng.uniform(0.62, 0.82),
         bluntness=rng.uniform(1.85, 2.35) + look.apex_bluntness,
-        bend=0.09 * normal_score(rng, 2),
+        bend=0.09 * look.heart_bend * normal_score(rng, 2),
         regional_slope=rng.uniform(-0.25, 0.4),
         shortening=float(np.clip(0.03 + 0.0023 * patient.ef + 0.02 * normal_score(rng, 2), 0.02, highest)),
         narrowing=0.0,
@@ -208,6 +212,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: 
         tilt_change=rng.normal(3.5, 1.5),
         apex_descent=0.0,
         spacing_mm=1.0,
+        oblique=look.heart_oblique,
     )
     shape = _diseased(shape, patient, disease)
     width_ratio = patient.width_ratio * look.heart_slimness

@@ -37,6 +37,10 @@ class Look:
     """Factor on the ventricle's height and width in pixels."""
     heart_slimness: float = 1.0
     """Factor on its width over its length."""
+    heart_bend: float = 1.0
+    """Factor on the sideways bend of its middle line, which bulges one wall into it."""
+    heart_oblique: float = 0.0
+    """Slope of its mitral plane against the line across its axis; positive: the lateral hinge lies higher."""
     apex_bluntness: float = 0.0
     """Added to the exponent of the apex's curve, which is about 2.1: less is more pointed."""
     lowest_base: float = 93.0
@@ -79,6 +83,12 @@ class Look:
     reader_tightness: float = 0.0
     """How much less the wall moves inwards than the outline until end systole, relative: readers differ in whether
     they trace trabeculae as blood."""
+    reader_apex: float = 0.0
+    """Pixels by which the reader's outline begins below the tip of the visible cavity."""
+    reader_apex_tightness: float = 0.0
+    """Share of the ventricle's shortening that only the reader sees, at the tip: it fills with trabeculae until ES."""
+    reader_base: float = 0.0
+    """Pixels by which it ends above the visible mitral plane."""
     wall_thickness: float = 6.0
     """Thickness of the wall at end diastole."""
 
@@ -335,6 +345,11 @@ class Ranges:
     contrast: tuple[float, float] = (0.7, 1.35)
     dropout_level: tuple[float, float] = (20.0, 70.0)
     blur: tuple[float, float] = (0.0, 0.8)
+    reader_apex: tuple[float, float] = (0.0, 0.0)  # new ranges stand last: a look is drawn in this order
+    reader_base: tuple[float, float] = (0.0, 0.0)
+    heart_bend: tuple[float, float] = (1.0, 1.0)
+    heart_oblique: tuple[float, float] = (0.0, 0.0)
+    reader_apex_tightness: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         for one in fields(self):

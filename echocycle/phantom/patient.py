@@ -97,7 +97,11 @@ def draw_patient(index: int, settings: PhantomSettings) -> Patient:
     """Draw patient `index`: cheap, and everything that has to do with EF is decided here."""
     rng = stream(settings, index, "patient")
     new = settings.version > 1
-    ef = quantile(SECOND_EF_QUANTILES if settings.hospital == "second" else EF_QUANTILES, rng.uniform())
+    ef_share = rng.uniform()
+    if settings.uniform_ef is not None:
+        ef = float(np.interp(ef_share, (0, 1), settings.uniform_ef))
+    else:
+        ef = quantile(SECOND_EF_QUANTILES if settings.hospital == "second" else EF_QUANTILES, ef_share)
     efs, scores = zip(*EDV_SCORE_BY_EF, strict=True)
     edv_score = float(np.interp(ef, efs, scores)) + EDV_SCORE_SD * rng.normal()
     edv_ml = quantile(EDV_QUANTILES_2 if new else EDV_QUANTILES, float(ndtr(edv_score)))

@@ -125,8 +125,9 @@ def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generato
     """
     look, quality = plan.look, plan.patient.quality
     heart, motion, grid = plan.heart, plan.motion, fan(look)
+    seen = as_seen(heart, look)
     per_neper = np.float32(look.grey_per_db * 20 / math.log(10))  # grey levels per factor e in amplitude
-    tissue = np.exp(draw_anatomy(heart, look, quality, rng, details) / per_neper).ravel()
+    tissue = np.exp(draw_anatomy(seen, look, quality, rng, details) / per_neper).ravel()
     haze = np.exp(draw_haze(grid, look, quality, rng, details) / per_neper)
     gain = draw_gain(grid, look, quality, rng) - draw_shadow(grid, look, details)
     curve = draw_display(look, rng)
@@ -141,13 +142,13 @@ def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generato
 
     moving = Speckle(look, plan.patient.fps, crop, rng, look.static_share)
     standing = Speckle(look, plan.patient.fps, at_pixels, rng, look.static_share)
-    valve = Valve(heart, look, grid)
+    valve = Valve(seen, look, grid)
     count = plan.patient.frames
     frames = np.zeros((count, SIZE * SIZE), dtype=np.uint8)
     masks = np.zeros((count, SIZE * SIZE), dtype=bool)
     offset = gain + np.float32(0.16 * per_neper)  # the median of speckle lies 1.6 dB under its mean power
     lowest, highest = DISPLAY_RANGE
-    wall = replace(heart, narrowing=heart.narrowing * (1 - look.reader_tightness)) if look.reader_tightness else heart
+    wall = moved_less(seen, look)
     for t in range(count):
         shift = motion.drift[t]
         place = (float(motion.contraction[t]), float(shift[0]), float(shift[1]))
@@ -166,6 +167,29 @@ def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generato
         pictures = ndimage.gaussian_filter(pictures, (0, look.blur, look.blur))
     draw_marks(pictures, look, rng)
     return pictures, masks.reshape(count, SIZE, SIZE)
+
+
+def as_seen(heart: Heart, look: Look) -> Heart:
+    """The cavity that the picture shows where the reader traces a shorter one: `heart` is what is traced."""
+    if not (look.reader_apex or look.reader_base):
+        return heart
+    _, _, along_x, along_y, _ = heart.axis(0.0)
+    return replace(
+        heart,
+        length=heart.length + look.reader_apex + look.reader_base,
+        apex_x=heart.apex_x - look.reader_apex * along_x,
+        apex_y=heart.apex_y - look.reader_apex * along_y,
+    )
+
+
+def moved_less(seen: Heart, look: Look) -> Heart:
+    """The walls of the visible cavity, which move less than a tight reader's outline; the base moves with it."""
+    if look.reader_apex_tightness:
+        held = look.reader_apex_tightness * seen.shortening * seen.length
+        seen = replace(seen, apex_descent=seen.apex_descent - held, shortening=seen.shortening - held / seen.length)
+    if look.reader_tightness:
+        seen = replace(seen, narrowing=seen.narrowing * (1 - look.reader_tightness))
+    return seen
 
 
 # --- motion: where was this piece of tissue at end diastole? ---
@@ -193,6 +217,8 @@ def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, sh
     x, y = grid.x - np.float32(apex_x + shift_x), grid.y - np.float32(apex_y + shift_y)
     along = x * np.float32(along_x) + y * np.float32(along_y)
     across = x * np.float32(along_y) - y * np.float32(along_x)
+    if heart.oblique:
+        along = along + np.float32(heart.oblique) * across
 
     within = np.clip(along, 0, np.float32(length))
     step = (within * np.float32(STEPS / length)).astype(np.intp)
@@ -211,6 +237,8 @@ def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, sh
     fade = 1 - np.exp(below * np.float32(-1 / ATRIAL_FADE))
     along_then = within * np.float32(heart.length / length) + np.minimum(along, 0) + below - rise * fade
 
+    if heart.oblique:
+        along_then = along_then - np.float32(heart.oblique) * across_then
     start_x, start_y, then_x, then_y, _ = heart.axis(0.0)
     then_x, then_y = np.float32(then_x), np.float32(then_y)  # type: ignore[assignment]
     x = np.float32(start_x - look.fan_apex_x) + along_then * then_x + across_then * then_y
@@ -348,7 +376,8 @@ def _heart_coordinates(heart: Heart, x: Floats, y: Floats) -> tuple[Floats, Floa
     """Pixels along and across the axis at end diastole."""
     apex_x, apex_y, along_x, along_y, _ = (np.float32(value) for value in heart.axis(0.0))
     x, y = x - apex_x, y - apex_y
-    return x * along_x + y * along_y, x * along_y - y * along_x
+    along, across = x * along_x + y * along_y, x * along_y - y * along_x
+    return (along + np.float32(heart.oblique) * across if heart.oblique else along), across
 
 
 class Valve:

@@ -48,6 +48,8 @@ class PhantomSettings:
     """Version of the phantom; 1 is the old one, of which results were published."""
     look: Look = field(default_factory=Look)
     """The numbers of the rendering; what is left at its default takes the version's and the hospital's number."""
+    uniform_ef: tuple[float, float] | None = None
+    """Lowest and highest EF, percent, of hearts of which each EF is as frequent; empty: as frequent as in patients."""
     randomise: bool = False
     """Let every clip draw its own look from `ranges` (domain randomisation)."""
     ranges: Ranges = field(default_factory=Ranges)
@@ -70,6 +72,9 @@ class PhantomSettings:
         for name in ("usual_fps_share", "irregular_share", "pathological_share", "foreshortened_share", "quality"):
             value = getattr(self, name)
             require_range(0 <= value <= 1, f"{name} is {value}; it must lie between 0 and 1.")
+        if self.uniform_ef is not None:
+            low, high = self.uniform_ef
+            require_range(5 <= low < high <= 85, f"uniform_ef is {low} to {high}; give two numbers between 5 and 85.")
         require_range(
             self.version != 1 or (self.hospital == "first" and not self.randomise and not self.half_cycles),
             "version 1 has one hospital, whole clips and no randomise.",

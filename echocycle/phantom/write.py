@@ -238,7 +238,8 @@ def _check_folder(out: Path, record: dict[str, Any]) -> None:
         if not (out / name).exists():
             continue
         found = checked_json(out / name, {"phantom_version": int, "settings": dict}, f"Delete {out}, and draw it anew.")
-        if found.get("phantom_version") != record["phantom_version"] or found.get("settings") != record["settings"]:
+        same_settings = _filled(found.get("settings"), _USUAL) == record["settings"]
+        if found.get("phantom_version") != record["phantom_version"] or not same_settings:
             raise EchocycleError(
                 f"{out} holds a phantom made with other settings ({_differences(found, record)}). "
                 "Choose another folder, or delete this one to make it anew."
@@ -249,6 +250,17 @@ def _check_folder(out: Path, record: dict[str, Any]) -> None:
         not out.is_dir() or any(not path.match(LEFTOVERS) and path.name != own for path in out.iterdir())
     ):
         raise EchocycleError(f"{out} is not empty and holds no phantom. Choose a new folder.")
+
+
+_USUAL = json.loads(json.dumps(asdict(PhantomSettings())))
+
+
+def _filled(settings: Any, usual: dict[str, Any]) -> Any:
+    """Settings of a folder that was begun before some of them existed, those at what they stand for."""
+    if not isinstance(settings, dict):
+        return settings
+    nested = {key: _filled(settings.get(key, {}), value) for key, value in usual.items() if isinstance(value, dict)}
+    return {**usual, **settings, **nested}
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ import pytest
 
 from echocycle.datasets.tracing import trace_mask
 from echocycle.errors import EchocycleError
-from echocycle.files import read_json
+from echocycle.files import read_json, write_json
 from echocycle.phantom.heart import draw_look, plan_clip
 from echocycle.phantom.look import Look, Ranges
+from echocycle.phantom.patient import draw_patient
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.phantom.write import make_clip, write_phantom
 from echocycle.settings.convert import from_dict
@@ -137,12 +138,60 @@ def test_every_clip_has_its_own_look_within_the_ranges():
     assert looks == [draw_look(index, settings) for index in range(50)]
     for name, (low, high) in asdict(settings.ranges).items():
         values = [getattr(look, name) for look in looks]
-        assert low <= min(values) < max(values) <= high, name
+        assert low <= min(values) <= max(values) <= high, name
+        assert (min(values) < max(values)) == (low < high), name
     assert draw_look(3, SHORT) == SHORT.look
     fixed = replace(settings, ranges=Ranges(cavity_level=(10.0, 10.0)))
     assert draw_look(0, fixed).cavity_level == 10
     with pytest.raises(EchocycleError, match=r"ranges\.blur is 2\.0 to 1\.0"):
         Ranges(blur=(2.0, 1.0))
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_mask_of_an_oblique_ventricle_is_that_of_its_tracing(phase):
+    look = replace(SHORT.look, heart_oblique=0.3, heart_bend=2.0, drift=0.0)
+    clip, usual = make_clip(1, replace(SHORT, look=look)), make_clip(1, SHORT)
+    mask = clip.masks[(clip.ed_frame, clip.es_frame)[phase]]
+    traced = trace_mask(clip.chords[phase])
+    assert 2 * (mask & traced).sum() / (mask.sum() + traced.sum()) > 0.96
+    assert clip.ef == usual.ef  # neither changes volumes
+    rise = np.diff(clip.chords[phase, -1, [1, 3]]) - np.diff(usual.chords[phase, -1, [1, 3]])
+    assert rise < -3  # the lateral hinge lies higher
+
+
+def test_a_reader_who_leaves_out_tip_and_base_traces_the_same_in_a_larger_cavity():
+    wide = replace(SHORT, look=replace(SHORT.look, reader_apex=5.0, reader_base=4.0))
+    clip, usual = make_clip(2, wide), make_clip(2, SHORT)
+    assert np.array_equal(clip.masks, usual.masks)
+    assert np.array_equal(clip.chords, usual.chords)
+    frame = clip.ed_frame
+    top, bottom = np.flatnonzero(clip.masks[frame].any(1))[[0, -1]]
+    columns = np.flatnonzero(clip.masks[frame][bottom - 4])
+    below = np.s_[bottom - 1 : bottom + 3, columns[2] : columns[-2]]
+    assert top > 5
+    assert clip.frames[frame][below].mean() != usual.frames[frame][below].mean()
+
+
+def test_every_ef_is_as_frequent_where_asked():
+    settings = replace(SHORT, uniform_ef=(10.0, 80.0))
+    efs = np.array([draw_patient(index, settings).ef for index in range(400)])
+    assert efs.min() < 13
+    assert efs.max() > 77
+    assert np.histogram(efs, bins=7, range=(10, 80))[0].min() > 30
+    with pytest.raises(EchocycleError, match="uniform_ef is 50"):
+        replace(SHORT, uniform_ef=(50.0, 20.0))
+
+
+def test_a_folder_of_before_a_setting_existed_is_still_known(tmp_path):
+    out = tmp_path / "ph"
+    write_phantom(out, SHORT)
+    record = read_json(out / "phantom.json")
+    del record["settings"]["uniform_ef"], record["settings"]["look"]["heart_bend"]
+    del record["settings"]["ranges"]["reader_apex"]
+    write_json(out / "phantom.json", record)
+    write_phantom(out, SHORT)  # goes on with it
+    with pytest.raises(EchocycleError, match="other settings"):
+        write_phantom(out, replace(SHORT, uniform_ef=(10.0, 80.0)))
 
 
 def test_randomised_hearts_stay_in_their_fans():
@@ -204,3 +253,12 @@ def test_patients_are_listed(tmp_path):
     lines = Path(tmp_path / "all" / "Patients.csv").read_text().splitlines()
     assert lines[0] == "FileName,Quality,QualityName,Pathology,Foreshortened,Fibrillation"
     assert len(lines) == 1 + SHORT.videos
+
+
+def test_a_reader_who_follows_the_tip_more_than_the_eye_traces_the_same():
+    tight = replace(SHORT, look=replace(SHORT.look, reader_apex_tightness=0.6))
+    clip, usual = make_clip(2, tight), make_clip(2, SHORT)
+    assert np.array_equal(clip.masks, usual.masks)
+    ed, es = clip.ed_frame, clip.es_frame
+    assert np.abs(clip.frames[ed].astype(int) - usual.frames[ed]).mean() < 0.5  # nothing has moved yet
+    assert np.abs(clip.frames[es].astype(int) - usual.frames[es]).mean() > 1

@@ -1,0 +1,100 @@
+"""Makes the model in the package, from a phantom and a seed: `python -m echocycle.zero OUT`."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from echocycle.bundle import Bundle, save_bundle
+from echocycle.files import read_json, write_json, write_text
+from echocycle.models.specs import Part
+from echocycle.phantom.settings import PHANTOM_VERSION
+from echocycle.runs import versions
+from echocycle.zero.drawn import FIRST, THIRD
+from echocycle.zero.regressor import RegressorTraining, ef_spec
+from echocycle.zero.regressor import train as train_regressor
+from echocycle.zero.segmenter import Phase, SegmenterTraining, segmenter_spec
+from echocycle.zero.segmenter import train as train_segmenter
+
+NOTICE = (
+    "The model `zero` was trained on synthetic clips only and has seen no patient; its answer for a real recording has "
+    "no clinical meaning. What it reached on real images: `echocycle info zero`."
+)
+CARD = """# zero
+
+Trained by `python -m echocycle.zero`, with other settings than the model in the package or at another time: nothing has
+been measured. Apache-2.0. Research software, not a medical device.
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what the model is like."""
+
+    segmenter: SegmenterTraining = field(default_factory=SegmenterTraining)
+    regressor: RegressorTraining = field(default_factory=RegressorTraining)
+
+
+TINY = Recipe(
+    SegmenterTraining(phases=(Phase(3, 3e-3, 4, 15, FIRST, first_clips=3, stop=2), Phase(1, 3e-3, 3, 17, THIRD, 3))),
+    RegressorTraining(steps=2, clips=6, first_clips=3, batch=3),
+)
+"""Seconds: for tests."""
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """A recipe with another seed."""
+    phases = tuple(replace(phase, seed=seed + 2 * number) for number, phase in enumerate(recipe.segmenter.phases))
+    return Recipe(replace(recipe.segmenter, phases=phases), replace(recipe.regressor, seed=seed + 16))
+
+
+def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundle:
+    """Train both networks and write the bundle into `out`; a network that is done there is not trained again."""
+    begun = time.monotonic()
+    work = out / "training"
+    segmenter = segmenter_spec(recipe.segmenter.width).build()
+    _train_once(work / "segmenter", asdict(recipe.segmenter), segmenter, say,
+                lambda folder: train_segmenter(recipe.segmenter, folder, say))  # fmt: skip
+    regressor = ef_spec(recipe.regressor.widths).build()
+    _train_once(work / "regressor", asdict(recipe), regressor, say,
+                lambda folder: train_regressor(recipe.regressor, segmenter, folder, say))  # fmt: skip
+    bundle = Bundle(
+        segmenter=Part(segmenter_spec(recipe.segmenter.width), segmenter.half()),
+        regressor=Part(ef_spec(recipe.regressor.widths), regressor.half()),
+        provenance={
+            "run": "zero",
+            "method": "zero",
+            "command": "python -m echocycle.zero OUT",
+            "recipe": asdict(recipe),
+            "licence": "Apache-2.0",
+            "versions": versions()["versions"],
+        },
+        reference={"phantom_version": PHANTOM_VERSION, "notice": NOTICE},
+    )
+    save_bundle(bundle, out)
+    write_text(out / "card.md", CARD)
+    say(f"{out} written, {time.monotonic() - begun:.0f} s.")
+    return bundle
+
+
+def _train_once(
+    folder: Path, settings: dict[str, Any], network: nn.Module, say: Callable[[str], None], train: Callable[[Path], Any]
+) -> None:
+    """Give `network` the weights that `train` leaves in `folder`, or left there with the same settings."""
+    done = folder / "done.json"
+    if done.exists() and read_json(done) == plain(settings):
+        say(f"{folder} is done.")
+    else:
+        train(folder)
+        write_json(done, settings)
+    network.load_state_dict(torch.load(folder / "average.pt", weights_only=True))
+
+
+def plain(settings: dict[str, Any]) -> Any:
+    """Settings as they read back from JSON."""
+    return json.loads(json.dumps(settings))

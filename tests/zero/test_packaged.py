@@ -1,0 +1,63 @@
+"""The model in the package in use: found by its name, and it says what it is."""
+
+import json
+
+import pytest
+
+from echocycle import info
+from echocycle.bundle import load_bundle
+from echocycle.bundle_description import PACKAGED, bundle_folder
+from echocycle.cli import main
+from echocycle.device import choose_device
+from echocycle.inference.recordings import predict_recording
+from echocycle.phantom.settings import PhantomSettings
+from echocycle.phantom.write import make_clip
+from echocycle.recordings.video import write_mjpeg
+from echocycle.zero.make import NOTICE
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    clip = make_clip(0, PhantomSettings(seed=77, frames_min=50, frames_median=50, frames_max=60))
+    path = tmp_path_factory.mktemp("recording") / "clip.avi"
+    write_mjpeg(path, clip.frames, clip.fps)
+    return path, clip
+
+
+def test_name_stands_for_the_package_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bundle_folder("zero") == PACKAGED["zero"]
+    (tmp_path / "zero").mkdir()
+    assert bundle_folder("zero").resolve() == (tmp_path / "zero").resolve()
+
+
+def test_predict_says_everywhere_what_it_is(recording, tmp_path, capsys):
+    path, _ = recording
+    assert main(["predict", str(path), "--out", str(tmp_path / "out"), "--model", "zero"]) == 0
+    said = capsys.readouterr()
+    assert "The model `zero` was trained on synthetic clips only" in said.out + said.err
+    written = json.loads(next((tmp_path / "out").rglob("*.json")).read_text())
+    assert NOTICE in written["notes"]
+    assert written["model"]["method"] == "zero"
+    assert NOTICE.split(";")[0] in next((tmp_path / "out").rglob("*.csv")).read_text()
+
+
+def test_it_finds_the_ventricle_and_its_ef_in_a_clip_it_has_not_seen(recording):
+    path, clip = recording
+    found = predict_recording(path, load_bundle("zero"), choose_device("cpu"))
+    masks = found.masks > 127.5
+    assert 2 * (masks & clip.masks).sum() / (masks.sum() + clip.masks.sum()) > 0.8
+    assert abs(found.ef - clip.ef) < 20
+
+
+def test_info_prints_the_card(capsys):
+    facts = info.info("zero")
+    printed = capsys.readouterr().out
+    card = (PACKAGED["zero"] / "card.md").read_text()
+    assert facts["card"] == card
+    for part in card.splitlines():
+        assert part.strip() in printed
+    for word in ("Apache-2.0", "CAMUS", "synthetic", "not a medical device", "docs/results/zero.md"):
+        assert word in card
+    info.info("zero", json=True)
+    assert json.loads(capsys.readouterr().out)["card"] == card
