@@ -12,6 +12,8 @@ import numpy as np
 
 HIGHEST_FPS = 1000.0
 """No ultrasound scanner reaches it; a header that does counts in milliseconds or is broken."""
+LONGEST_S = 86_400.0
+"""Seconds that time stamps may span: a day. Longer ones are no times of a cine."""
 PAUSE_S = 1.0
 """Seconds between two frames from which on a time stamp is taken for broken and not for a pause to be filled."""
 
@@ -32,11 +34,13 @@ class Timing:
 def timing_of_stamps(seconds: np.ndarray) -> Timing:
     """Rate and evenness of one time stamp per frame, in seconds.
 
-    Stamps that stand still or run backwards say nothing, nor do those of fewer than three frames.
+    Stamps that stand still, run backwards or span more than a day say nothing, nor do those of fewer than three frames.
     """
     seconds = np.asarray(seconds, float)
     steps = np.diff(seconds)
     if len(steps) < 2 or not np.isfinite(seconds).all() or (steps <= 0).any():
+        return Timing(math.nan, True, None, ())
+    if seconds[-1] - seconds[0] > LONGEST_S:
         return Timing(math.nan, True, None, ())
     mean = steps.mean()
     if np.abs(seconds - (seconds[0] + mean * np.arange(len(seconds)))).max() <= 0.5 * mean:
@@ -54,6 +58,7 @@ def timing_of_stamps(seconds: np.ndarray) -> Timing:
     grid = np.arange(seconds[0], seconds[-1] + usual / 2, usual)
     after = np.searchsorted(seconds, grid).clip(1, len(seconds) - 1)
     places = after - (grid - seconds[after - 1] < seconds[after] - grid)
+    places[-1] = len(seconds) - 1  # the last frame lies less than half a step from the grid's end
     return Timing(_or_nan(1 / usual), False, places, (f"{spread}; they were put onto {1 / usual:.4g} per second",))
 
 

@@ -215,7 +215,7 @@ def test_every_format_comes_out_as_the_same_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.frames(0), FRAMES)
     for video, name in ((1, "b.mp4"), (3, "a.avi"), (4, "c.mov")):
         np.testing.assert_array_equal(store.frames(video), read_video(root / "p2" / name).frames)
-    text = b"".join(file.read_bytes() for file in store.path.rglob("*") if file.is_file())
+    text = b"".join(file.read_bytes() for file in store.path.rglob("*") if file.suffix not in (".u8", ""))
     assert b"Doe" not in text
     assert b"424242" not in text
 

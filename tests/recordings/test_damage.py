@@ -286,6 +286,8 @@ def test_header_values_of_any_type(values: dict) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(st.floats(0, 1e4), st.floats()), max_size=30))
+@example([-4503599627370496.0, 0.0, 0.5])
+@example([0.0, 1.0, 2.0, 2.1])
 def test_time_stamps_of_any_kind(seconds: list[float]) -> None:
     with np.errstate(all="ignore"):
         timing = timing_of_stamps(np.array(seconds))
