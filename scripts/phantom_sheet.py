@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from echocycle.phantom.clip import make_clip
 from echocycle.phantom.settings import PHANTOM_VERSION, PhantomSettings
-from echocycle.phantom.write import make_clip
 
 OUTLINE = (255, 96, 32)
 ACROSS, ZOOM = 4, 2

@@ -27,9 +27,9 @@ from echocycle.evaluation.protocols import mask_rows
 from echocycle.evaluation.tables import write_dice, write_volumes
 from echocycle.inference.clips import predict_clips
 from echocycle.inference.masks import probabilities
+from echocycle.phantom.clip import make_clip
 from echocycle.phantom.look import Ranges
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import make_clip
 from echocycle.zero.regressor import STILLS
 
 CPU = torch.device("cpu")

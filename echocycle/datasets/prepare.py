@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from echocycle.checked import checked_json
-from echocycle.data.mask_set import MaskWriter
 from echocycle.data.store import CHECKSUMS, COLUMNS, FORMAT, SIZE, Store, checksums, frame_bytes, store_id
 from echocycle.datasets.findings import finding_of, merge_findings, plain_finding
 from echocycle.datasets.open import open_source
+from echocycle.datasets.phantom_truth import phantom_version, true_spacing, write_truth
 from echocycle.datasets.source import TRACE_BYTES, Decoded, Source
 from echocycle.errors import EchocycleError
 from echocycle.files import write_json, write_text
@@ -168,11 +167,10 @@ class _Writer:
         text = io.StringIO()
         table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
         table.writeheader()
-        phantom = self._phantom(source.root)
+        phantom = phantom_version(source.root)
         if phantom:
             for row in rows:
-                with np.load(source.root / "Truth" / f"{row['name']}.npz") as truth:
-                    row["spacing_row_mm"], row["spacing_column_mm"] = map(float, truth["spacing_mm"])
+                row["spacing_row_mm"], row["spacing_column_mm"] = true_spacing(source.root, row["name"])
         table.writerows(rows)
         write_text(self.folder / "index.csv", text.getvalue())
         traces = np.fromfile(self.folder / "traces.bin", np.uint8).reshape(len(rows), 2, TRACE_BYTES)
@@ -181,7 +179,7 @@ class _Writer:
         report = {**source.report, "findings": [plain_finding(finding) for finding in findings]}
         write_json(self.folder / "report.json", report)
         if phantom:
-            self._write_truth(source.root, rows)
+            write_truth(self.folder, source.root, [row["name"] for row in rows])
         write_json(self.folder / CHECKSUMS, checksums(self.folder))
         self._made.seal(
             {
@@ -215,26 +213,3 @@ class _Writer:
                 f"{self.folder / wrong[0]} holds what this process did not write: two processes were at work on "
                 f"it. Delete {self.folder} and prepare again."
             )
-
-    @staticmethod
-    def _phantom(root: Path) -> int | None:
-        """The phantom's version, if the folder is one."""
-        if not (root / "phantom.json").exists():
-            return None
-        found = checked_json(root / "phantom.json", {"phantom_version": int}, f"Draw {root} again with `phantom`.")
-        version: int = found["phantom_version"]
-        return version
-
-    def _write_truth(self, root: Path, rows: list[dict[str, Any]]) -> None:
-        """The phantom's own masks of every frame, as mask set `truth`."""
-        if (self.folder / "masks" / "truth").exists():  # whole, and from before a kill
-            return
-        writer = MaskWriter(self.folder / "masks" / "truth", len(rows), {"size": SIZE, "source": "phantom"})
-        for video, row in enumerate(rows):
-            if writer.is_done(video):
-                continue
-            with np.load(root / "Truth" / f"{row['name']}.npz") as truth:
-                shape = tuple(truth["masks_shape"])
-                masks = np.unpackbits(truth["masks"], axis=1, count=shape[1] * shape[2]).reshape(shape)
-            writer.add(video, masks * np.uint8(255))
-        writer.finish()

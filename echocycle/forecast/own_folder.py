@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from rich.table import Table
 
-from echocycle.datasets.prepare import open_source
+from echocycle.datasets.open import open_source
 from echocycle.forecast.cost import Timer, steps_of
 from echocycle.forecast.parts import (
     MASK_BYTES_PER_FRAME,

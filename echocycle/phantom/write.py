@@ -5,8 +5,8 @@ beside it, what real data lack: `Truth/<name>.npz` with the mask and the volume 
 with quality and disease, and `phantom.json` with the settings. EF is defined by the analytic volumes of the
 traced beat.
 
-Steps: `phantom_patient` draws who is recorded, `phantom_heart` how the ventricle moves, `phantom_look` the
-pixels; this file puts them together and writes them. A free core draws about 1400 frames a second,
+Steps: `patient` draws who is recorded, `heart` how the ventricle moves, `look` the pixels; `clip` puts them
+together, and this file writes them. A free core draws about 1400 frames a second,
 and draws and writes about 800.
 """
 
@@ -16,12 +16,11 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import echocycle
 from echocycle.checked import checked_json
@@ -29,26 +28,10 @@ from echocycle.errors import EchocycleError
 from echocycle.files import LEFTOVERS, replacing, write_json, write_text
 from echocycle.locks import alone_in, lock_file
 from echocycle.partial import PartialFolder
-from echocycle.phantom.heart import SIZE, ClipPlan, plan_clip
-from echocycle.phantom.look import Look, Ranges
-from echocycle.phantom.patient import Patient, draw_patient, stream
-from echocycle.phantom.picture import render
-from echocycle.phantom.settings import PHANTOM_VERSION, PhantomSettings
+from echocycle.phantom.clip import clip_name, label_of, make_clip
+from echocycle.phantom.heart import SIZE, plan_clip
+from echocycle.phantom.settings import PhantomSettings
 from echocycle.workers import in_order
-
-__all__ = [
-    "PHANTOM_VERSION",
-    "Look",
-    "Patient",
-    "PhantomClip",
-    "PhantomSettings",
-    "Ranges",
-    "clip_name",
-    "draw_patient",
-    "make_clip",
-    "plan_clip",
-    "write_phantom",
-]
 
 FILE_LIST_COLUMNS = (
     "FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split",
@@ -56,58 +39,6 @@ FILE_LIST_COLUMNS = (
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 PATIENT_COLUMNS = ("FileName", "Quality", "QualityName", "Pathology", "Foreshortened", "Fibrillation")
 FINISHED, UNFINISHED = "phantom.json", "phantom.unfinished.json"
-
-
-@dataclass(frozen=True)
-class PhantomClip:
-    """One synthetic recording and the truth about it. T frames, pixels (row, column)."""
-
-    frames: NDArray[np.uint8]
-    """Grey, (T, 112, 112)."""
-    masks: NDArray[np.bool_]
-    """True left ventricle up to the mitral plane, (T, 112, 112)."""
-    volumes_ml: NDArray[np.float64]
-    """True volume in every frame, (T,)."""
-    ef: float
-    """Ejection fraction of the traced beat, percent."""
-    edv_ml: float
-    esv_ml: float
-    ed_frame: int
-    """0-based frame of the traced end diastole."""
-    es_frame: int
-    """0-based frame of the traced end systole."""
-    fps: float
-    spacing_mm: tuple[float, float]
-    """Millimetres per pixel, (row, column)."""
-    chords: NDArray[np.float64]
-    """Tracings of the ED and the ES frame, (2, 21, 4): x1, y1, x2, y2 in pixels, long axis first."""
-
-
-def make_clip(index: int, settings: PhantomSettings) -> PhantomClip:
-    """Draw clip `index`, a pure function of the settings and the index."""
-    plan = plan_clip(index, settings)
-    frames, masks = render(plan, stream(settings, index, "look"), stream(settings, index, "details"))
-    volumes = plan.volumes_ml
-    edv, esv, ef = _label(plan)
-    return PhantomClip(
-        frames=frames,
-        masks=masks,
-        volumes_ml=volumes,
-        ef=ef,
-        edv_ml=edv,
-        esv_ml=esv,
-        ed_frame=plan.motion.ed_frame,
-        es_frame=plan.motion.es_frame,
-        fps=plan.patient.fps,
-        spacing_mm=(plan.heart.spacing_mm, plan.heart.spacing_mm),
-        chords=plan.chords,
-    )
-
-
-def clip_name(index: int, settings: PhantomSettings) -> str:
-    """Name of clip `index` without a suffix, such as PH000012AB; the last two letters depend on the seed."""
-    check = zlib.crc32(f"{settings.seed} {index}".encode()) & 0xFF
-    return f"PH{index:06d}{check:02X}"
 
 
 def write_phantom(
@@ -184,7 +115,7 @@ def _write_tables(out: Path, settings: PhantomSettings) -> None:
     patients: list[tuple[Any, ...]] = []
     for index in range(settings.videos):
         plan, name = plan_clip(index, settings), clip_name(index, settings)
-        edv, esv, ef = _label(plan)
+        edv, esv, ef = label_of(plan)
         fps, frames = round(plan.patient.fps), plan.patient.frames
         listed.append((name, repr(ef), repr(esv), repr(edv), SIZE, SIZE, fps, frames, splits[index]))
         for frame, chords in zip((plan.motion.ed_frame, plan.motion.es_frame), plan.chords, strict=True):
@@ -196,13 +127,6 @@ def _write_tables(out: Path, settings: PhantomSettings) -> None:
     write_text(out / "FileList.csv", _csv(FILE_LIST_COLUMNS, listed))
     write_text(out / "Patients.csv", _csv(PATIENT_COLUMNS, patients))
     write_text(out / "VolumeTracings.csv", _csv(TRACING_COLUMNS, traced))
-
-
-def _label(plan: ClipPlan) -> tuple[float, float, float]:
-    """EDV and ESV in ml and EF in percent, from the volumes of the two traced frames."""
-    volumes = plan.volumes_ml
-    edv, esv = float(volumes[plan.motion.ed_frame]), float(volumes[plan.motion.es_frame])
-    return edv, esv, 100 * (edv - esv) / edv
 
 
 def _draw_splits(settings: PhantomSettings) -> list[str]:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from echocycle.phantom.clip import make_clip
 from echocycle.phantom.heart import SIZE
 from echocycle.phantom.look import Ranges
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import make_clip
 
 FRAMES = 8  # kept of each clip: ED, ES, and others at random
 

@@ -19,8 +19,8 @@ from echocycle.models.augment import moved_alike
 from echocycle.models.beat_segmenter import BeatSegmenter
 from echocycle.models.regressor import Regressor, load_regressor_weights
 from echocycle.models.specs import RegressorSpec
+from echocycle.phantom.clip import make_clip
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import make_clip
 from echocycle.zero.drawn import EF, drawn_settings
 from echocycle.zero.segmenter import normalised
 from echocycle.zero.training import Schedule, fit

@@ -10,8 +10,8 @@ from echocycle.bundle_description import PACKAGED, bundle_folder
 from echocycle.cli import main
 from echocycle.device import choose_device
 from echocycle.inference.recordings import predict_recording
+from echocycle.phantom.clip import make_clip
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import make_clip
 from echocycle.recordings.video import write_mjpeg
 from echocycle.zero.make import NOTICE
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echocycle.files import read_json
+from echocycle.phantom.clip import clip_name, make_clip
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import clip_name, make_clip
 from echocycle.settings.convert import from_dict
 
 Floats = NDArray[np.floating]
