@@ -190,3 +190,9 @@ def _check_reference(reference: dict[str, Any], file: Path) -> None:
     for name, ends in ranges.items():
         if name not in WORDS or not _fits(tuple[float, ...], ends) or len(ends) != 2:
             raise EchocycleError(f"{file}: `reference.ranges.{name}` is not the range of a known measure. {REMEDY}.")
+
+
+def check_parts(bundle: Bundle) -> None:
+    """Refuse a model whose EF network needs masks that nothing makes."""
+    if bundle.regressor is not None and bundle.regressor.spec.takes_masks and bundle.segmenter is None:
+        raise EchocycleError(f"The model {bundle.path} needs masks but has no segmenter; train it with --masks.")

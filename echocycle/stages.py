@@ -22,7 +22,8 @@ from echocycle.progress import track
 from echocycle.runs import Run, finished
 from echocycle.settings.flags import Flat, Model, Out, Several, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
-from echocycle.training.setup import inputs_of, open_data, require_store, train_method
+from echocycle.training.opened import inputs_of, open_data, require_store
+from echocycle.training.setup import train_method
 
 if TYPE_CHECKING:
     from echocycle.bundle import Bundle

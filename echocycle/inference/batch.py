@@ -10,58 +10,31 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING
 
-from echocycle.bundle_description import read_description
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding, SystemRefusedError, is_refusal, refusal, writing_into
 from echocycle.files import printable, sha256
 from echocycle.inference.inputs import Input, find_inputs
-from echocycle.prediction import Prediction, model_identity, protocol_of
+from echocycle.inference.lazy_model import Device, LazyModel
+from echocycle.inference.results import Results, earlier_result, place_of
 from echocycle.progress import track
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.sector import CutRecording, cut_sector
-from echocycle.verdict import Verdict, read_verdict
 from echocycle.writers import WRITERS
 from echocycle.writers.as_csv import Table
 from echocycle.writers.as_failures import Failure, check_failures, write_failures
-from echocycle.writers.as_json import json_path, read_prediction, source_of
 
 if TYPE_CHECKING:
-    import torch
-
-    from echocycle.bundle import Bundle
+    from echocycle.prediction import Prediction
 
 LOG = "predict.log"
 LEFTOVER = re.compile(r"\..+\.\d+\.partial\.(json|npz|mp4|csv)")
 """Temporary files of `files.replacing`, in the formats written here."""
-Device = Literal["auto", "cpu", "cuda"]
-
-
-class Results(Sequence[Prediction]):
-    """The predictions of a call in order, without frames and masks, each read from its JSON when it is asked for."""
-
-    def __init__(self) -> None:
-        self.paths: list[Path] = []
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Prediction: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Prediction]: ...
-    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        found = read_prediction(self.paths[index])
-        if found is None:
-            raise EchocycleError(f"{self.paths[index]} is gone, or was changed.")
-        return found
 
 
 @dataclass(frozen=True)
@@ -108,7 +81,7 @@ def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device 
     recordings, failures = find_inputs(inputs, out)
     if out.exists() and not out.is_dir():
         raise EchocycleError(f"{out} is a file; name a folder for the results.")
-    chosen = _Model(model, device, stride)
+    chosen = LazyModel(model, device, stride)
     with writing_into(out):
         check_failures(out)
         table = Table(out)  # refuses a table of another kind before the hours of inference
@@ -133,42 +106,6 @@ def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device 
     return Outcome(batch.results, failures, count)
 
 
-class _Model:
-    """The model by its description; its networks are loaded when they are needed."""
-
-    def __init__(self, path: Path, device: Device, stride: int):
-        self.description = read_description(path)
-        self.verdict: Verdict | None = read_verdict(self.description.path)
-        self.identity = model_identity(self.description, self.verdict)
-        self.stride = stride
-        self._device = device
-        self._loaded: tuple[Bundle, torch.device] | None = None
-
-    @property
-    def has_ef_network(self) -> bool:
-        return "regressor" in self.description.parts
-
-    def load(self) -> tuple[Bundle, torch.device]:
-        """Bundle and device."""
-        if self._loaded is None:
-            from echocycle.bundle import load_bundle
-            from echocycle.device import choose_device
-            from echocycle.inference.recordings import check_parts
-
-            where = choose_device(self._device)
-            bundle = load_bundle(self.description.path, where)
-            check_parts(bundle)
-            self._loaded = bundle, where
-        return self._loaded
-
-    def verdict_line(self) -> tuple[str, str]:
-        """What is known of the model's worth, and the style to say it in."""
-        if self.verdict is None:
-            told = "This model was not evaluated on held-out videos, so its error is unknown."
-            return f"{told} (`echocycle evaluate RUN`)", "yellow"
-        return self.verdict.sentence(), "bold red" if self.verdict.bad else ""
-
-
 @dataclass
 class _Read:
     """A recording that was read and has no result yet."""
@@ -182,7 +119,7 @@ class _Read:
 class _Batch:
     """One call's results."""
 
-    def __init__(self, out: Path, model: _Model, table: Table, failures: list[Failure]):
+    def __init__(self, out: Path, model: LazyModel, table: Table, failures: list[Failure]):
         self.out, self.model, self.table, self.failures = out, model, table, failures
         self.results = Results()
         self._swept: set[Path] = set()
@@ -194,11 +131,9 @@ class _Batch:
             read = self._read(each)
         if read is None:
             return
-        bundle, device = self.model.load()  # what is wrong with the model is not the recording's trouble
+        self.model.load()  # what is wrong with the model is not the recording's trouble
         with self._noting(each):
-            from echocycle.inference.recordings import predict_cut
-
-            made = predict_cut(read.cut, each.source, bundle, self.model.verdict, device, self.model.stride)
+            made = self.model.predict(read.cut, each.source)
             made = replace(made, result=read.place, size_bytes=read.size, sha256=read.digest)
             del read
             with self._writing():
@@ -220,30 +155,20 @@ class _Batch:
         """The recording, cut; None if its result lies there already and was taken."""
         if not each.path.is_file():
             read_recording(each.path)  # says what is wrong
-        place = _place_of(each, self.out)
-        path = json_path(place, self.out)
+        place = place_of(each, self.out)
         size, digest = each.path.stat().st_size, sha256(each.path)
-        found = read_prediction(path)
-        if found is not None and self._holds(found, place, size, digest):
+        earlier = earlier_result(self.out, place, (size, digest), self.model.identity, self.model.stride)
+        if earlier is not None:
+            found, path = earlier
             self._take(each, found, f" (predicted before; delete {path} to do it again)")
             return None
         return _Read(cut_sector(read_recording(each.path)), place, size, digest)
-
-    def _holds(self, found: Prediction, place: str, size: int, digest: str) -> bool:
-        """Whether an earlier result is whole, and what this model and stride would give of the file as it is now."""
-        same = found.model == self.model.identity and found.protocol == protocol_of(self.model.stride)
-        wanted = ["overlay.mp4"] + ["masks.npz"] * bool(found.mask_area_px)
-        return (
-            same
-            and (found.size_bytes, found.sha256, found.result) == (size, digest, place)
-            and all((self.out / f"{place}.{suffix}").exists() for suffix in wanted)
-        )
 
     def _take(self, each: Input, found: Prediction, before: str = "") -> None:
         """Add a result to the table and say it."""
         with self._writing():
             self.table.put(found)
-        self.results.paths.append(json_path(found.stem, self.out))
+        self.results.add(found, self.out)
         if found.ef is None:
             told = f"EF not measured: {found.not_measured}"
             self.failures.append(Failure(each.source, "not measured", found.not_measured or ""))
@@ -282,15 +207,6 @@ class _Batch:
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
         _say(failure.message, style="red")
-
-
-def _place_of(each: Input, out: Path) -> str:
-    """Where the recording's results lie: where they lay before (flat, in results of earlier versions), else where no
-    other recording's do."""
-    for place in (each.name, Path(each.source).name, each.other_name):
-        if source_of(json_path(place, out)) == each.source:
-            return place
-    return each.name if source_of(json_path(each.name, out)) is None else each.other_name
 
 
 def _say(*lines: str, style: str | None = None) -> None:

@@ -13,6 +13,8 @@ from echocycle.models.specs import Part
 
 THRESHOLD = 127.5
 """A stored probability above it is left ventricle (a logit above 0)."""
+STARTS_AT_ONCE = 512
+"""Frames among which clips begin that are normalised together: what a long recording needs does not grow with it."""
 
 
 @torch.no_grad()
@@ -62,6 +64,23 @@ def predict_clips(
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             found[places] = answers(regressor.network, video, block, spec.frames, spec.period).cpu().numpy()
     return found
+
+
+def ef_of_clips(
+    regressor: Part, frames: np.ndarray, masks: np.ndarray | None, starts: list[int], device: torch.device
+) -> np.ndarray:
+    """EF (starts,), percent, of clips of one recording; `masks` are uint8 (time, size, size)."""
+    span = regressor.spec.span
+    found = []
+    while starts:
+        first = starts[0]
+        block = [start for start in starts if start < first + STARTS_AT_ONCE]
+        starts = starts[len(block) :]
+        stop = block[-1] + span
+        seen = masks[first:stop] if masks is not None and regressor.spec.takes_masks else None
+        reader = None if seen is None else seen.__getitem__
+        found.append(predict_clips(regressor, frames[first:stop], reader, [s - first for s in block], 20, device))
+    return np.concatenate(found)
 
 
 def at_store_size(masks: np.ndarray) -> np.ndarray:

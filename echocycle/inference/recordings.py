@@ -7,17 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from echocycle.bundle import Bundle
-from echocycle.cardiac.beats import USUAL_FPS
-from echocycle.cardiac.discs import ef_by_discs
+from echocycle.bundle import Bundle, check_parts
 from echocycle.data.clips import clip_starts
 from echocycle.data.domain_shift import unlike
-from echocycle.data.store import SIZE
-from echocycle.errors import EchocycleError
-from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
+from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
 from echocycle.inference.masks import probabilities
+from echocycle.inference.measured import RATE_UNKNOWN, with_masks
 from echocycle.inference.quality import unusable_masks
-from echocycle.models.specs import Part
 from echocycle.prediction import Prediction, model_identity, model_warnings, protocol_of
 from echocycle.recordings.quality import unanswerable
 from echocycle.recordings.recording import read_recording
@@ -25,8 +21,6 @@ from echocycle.recordings.sector import CutRecording, cut_sector
 from echocycle.verdict import Verdict, read_verdict
 
 FRAMES_AT_ONCE = 64
-STARTS_AT_ONCE = 512
-"""Frames among which clips begin that are normalised together: what a long recording needs does not grow with it."""
 
 
 def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: int = 4) -> Prediction:
@@ -36,7 +30,7 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
     `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
-    return predict_cut(cut_sector(read_recording(path), SIZE), str(path), bundle, verdict, device, stride)
+    return predict_cut(cut_sector(read_recording(path)), str(path), bundle, verdict, device, stride)
 
 
 def predict_cut(
@@ -66,7 +60,7 @@ def predict_cut(
     if reason is not None:
         return _without_ef(result, reason)
     if not math.isfinite(cut.fps):
-        notes.append(f"The frame rate is unknown; {USUAL_FPS:g} frames a second are taken for beats.")
+        notes.append(RATE_UNKNOWN)
     networks_input = _as_trained(frames, bundle)
     small: np.ndarray | None = None
     if bundle.segmenter is not None:
@@ -75,7 +69,7 @@ def predict_cut(
         masks = np.concatenate([at_store_size(block) for block in blocks])
         del blocks
         reason = unusable_masks(masks > THRESHOLD, frames)
-        result = _with_masks(result, masks, usable=reason is None)
+        result = with_masks(result, masks, usable=reason is None)
         if reason is not None:
             return _without_ef(result, reason)
     if bundle.regressor is None:
@@ -85,15 +79,9 @@ def predict_cut(
     if len(frames) < spec.span:
         return _without_ef(result, f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}.")
     starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
-    found = _ef_of_clips(bundle.regressor, networks_input, small, starts, device)
+    found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
     clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
     return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
-
-
-def check_parts(bundle: Bundle) -> None:
-    """Refuse a model whose EF network needs masks that nothing makes."""
-    if bundle.regressor is not None and bundle.regressor.spec.takes_masks and bundle.segmenter is None:
-        raise EchocycleError(f"The model {bundle.path} needs masks but has no segmenter; train it with --masks.")
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:
@@ -108,40 +96,6 @@ def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction
 def _without_ef(result: Prediction, reason: str) -> Prediction:
     result.notes.append(f"EF not measured: {reason}")
     return replace(result, ef=None, not_measured=reason)
-
-
-def _ef_of_clips(
-    regressor: Part, frames: np.ndarray, masks: np.ndarray | None, starts: list[int], device: torch.device
-) -> np.ndarray:
-    """EF (starts,), percent, of clips of one recording; `masks` are uint8 (time, size, size)."""
-    span = regressor.spec.span
-    found = []
-    while starts:
-        first = starts[0]
-        block = [start for start in starts if start < first + STARTS_AT_ONCE]
-        starts = starts[len(block) :]
-        stop = block[-1] + span
-        seen = masks[first:stop] if masks is not None and regressor.spec.takes_masks else None
-        reader = None if seen is None else seen.__getitem__
-        found.append(predict_clips(regressor, frames[first:stop], reader, [s - first for s in block], 20, device))
-    return np.concatenate(found)
-
-
-def _with_masks(result: Prediction, masks: np.ndarray, *, usable: bool) -> Prediction:
-    """Areas and, where the masks are usable, beats and EF by discs."""
-    marked = masks > THRESHOLD
-    spacing = result.spacing_mm if all(map(math.isfinite, result.spacing_mm)) else None
-    measured = ef_by_discs(marked, result.fps if math.isfinite(result.fps) else USUAL_FPS, spacing)
-    result.notes.extend(f"Masks: {note}." for note in measured.notes)
-    result = replace(result, masks=masks, mask_area_px=[float(area) for area in measured.area])
-    if not usable:
-        return result
-    return replace(
-        result,
-        ef_by_discs=measured.ef if 0 <= measured.ef <= 100 else None,
-        ed_frames=[beat.ed for beat in measured.beats],
-        es_frames=[beat.es for beat in measured.beats],
-    )
 
 
 def _as_trained(frames: np.ndarray, bundle: Bundle) -> np.ndarray:

@@ -3,15 +3,18 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.video import R2Plus1D_18_Weights
 
 from echocycle.models.convolutions import SpatialConv
 from echocycle.models.regressor import Regressor
 from echocycle.models.segmenter import SEGMENTERS, FrameSegmenter
+from echocycle.models.weights import load_matching, read_state, torchvision_state
 
 
 class VideoSegmenter(nn.Module):
@@ -225,3 +228,10 @@ VIDEO_SEGMENTERS: dict[str, Callable[[int, Mapping[str, Any]], VideoSegmenter]] 
     **{f"multiframe_{name}": partial(_multiframe, name) for name in SEGMENTERS},
 }
 """Networks that look at more than one frame, by name; each is made from `width` and settings of its own."""
+
+
+def load_trunk(segmenter: ClipSegmenter, weights: str) -> None:
+    """Give the trunk its first weights: `kinetics`, torchvision's, or those of a file."""
+    kinetics = weights == "kinetics"
+    state = torchvision_state(R2Plus1D_18_Weights.KINETICS400_V1, weights) if kinetics else read_state(Path(weights))
+    load_matching(segmenter.trunk, state, weights, optional=())

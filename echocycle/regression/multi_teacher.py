@@ -13,7 +13,6 @@ Where we depart from the paper: it has no such student. The weight of the unlabe
 those of the paper's student; crop, schedule, decay and first bias are its public code's, see `supervised`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,15 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from echocycle.cardiac.beats import USUAL_FPS
-from echocycle.data.clips import ClipBatch, Stream, clip_starts
+from echocycle.data.clips import ClipBatch, Stream
 from echocycle.data.labels import TrainingData
-from echocycle.device import choose_device, choose_precision
 from echocycle.errors import EchocycleError
-from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
 from echocycle.models.regressor import Regressor, copy_without_mask_channel
-from echocycle.models.specs import Part
 from echocycle.progress import track
+from echocycle.regression.members import discs_member, network_member
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.settings.convert import require
 from echocycle.settings.stages import RegressSettings
@@ -147,9 +143,9 @@ class MultiTeacher(SupervisedRegression):
     def ask(self, data: TrainingData) -> Tensor:
         """Let the teachers look at the unlabelled videos, and at those by whose labels their words are weighed."""
         o = self.options
-        members = [self._network(part, data) for part in self.teachers]
+        members = [network_member(part, data, self.settings.loop, o.clips) for part in self.teachers]
         if o.discs:
-            members.append(self._discs(data))
+            members.append(discs_member(data, o.clips))
         unlabelled, validation = data.videos("unlabelled"), data.videos("validation")
         both = [int(video) for video in (*validation, *unlabelled)]
         said = np.full((len(members), o.clips, len(both)), np.nan)
@@ -171,42 +167,6 @@ class MultiTeacher(SupervisedRegression):
         target, spread = agree(unknown, weights)
         trusted = trust(spread) if o.doubt == "counts" else np.ones_like(spread)
         return torch.tensor(np.stack([unlabelled, target, trusted], 1), dtype=torch.float32)
-
-    def _network(self, part: Part, data: TrainingData) -> Callable[[int], np.ndarray]:
-        """A member that gives a trained network's EF of the clips of a video, (clips,)."""
-        loop, spec = self.settings.loop, part.spec
-        device = choose_device(loop.device)
-        precision = choose_precision(loop.precision, device)
-        part.to(device)
-
-        def answer(video: int) -> np.ndarray:
-            last = clip_starts(data.n_frames(video), spec.frames, spec.period) - 1
-            starts = [round(last * place) for place in np.linspace(0, 1, self.options.clips + 2)[1:-1]]
-            masks = (lambda numbers: data.masks(video, numbers)) if spec.takes_masks else None
-            return predict_clips(part, data.frames(video), masks, starts, len(starts), device, precision)
-
-        return answer
-
-    def _discs(self, data: TrainingData) -> Callable[[int], np.ndarray]:
-        """A member that gives EF by discs, on the scale of the labels."""
-        from echocycle.cardiac.discs import ef_by_discs
-
-        def measured(video: int) -> float:
-            fps = data.fps(video)
-            masks = at_store_size(data.masks(video, np.arange(data.n_frames(video))))
-            return ef_by_discs(masks > THRESHOLD, fps if np.isfinite(fps) else USUAL_FPS).ef
-
-        labelled = data.videos("labelled")
-        found = np.array([measured(int(video)) for video in labelled])
-        good = np.isfinite(found)
-        if good.sum() < 2 or np.ptp(found[good]) == 0:
-            raise EchocycleError(
-                "EF by discs could be measured in fewer than two labelled videos, so discs cannot be on the "
-                "committee; use --option.discs false, or better masks."
-            )
-        ef = np.array([data.ef(int(video)) for video in labelled])
-        slope, offset = np.polyfit(found[good], ef[good], 1)
-        return lambda video: np.full(self.options.clips, offset + slope * measured(video))
 
     def get_extra_state(self) -> Tensor:
         """What the teachers said, kept in the resume point."""

@@ -23,7 +23,6 @@ places. The bias of our motion head starts at 0. The four losses and the two Ada
 """
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -31,7 +30,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torchvision.models.video import R2Plus1D_18_Weights
 
 from echocycle.data.clips import WARP, Sampler, Stream
 from echocycle.data.labels import TrainingData
@@ -39,8 +37,7 @@ from echocycle.models.augment import changed_in_looks, moved_alike
 from echocycle.models.preprocess import warp
 from echocycle.models.segmenter import FrameSegmenter
 from echocycle.models.specs import SegmenterSpec
-from echocycle.models.video_segmenter import ClipSegmenter, unit_range
-from echocycle.models.weights import load_matching, read_state, torchvision_state
+from echocycle.models.video_segmenter import ClipSegmenter, load_trunk, unit_range
 from echocycle.segmentation.clas_motion import Grid, MotionHead, carried, shifted, unevenness
 from echocycle.segmentation.supervised import SupervisedSegmentation, dice
 from echocycle.settings.convert import LATER, require
@@ -246,13 +243,7 @@ class CLAS(SupervisedSegmentation):
             super().prepare_start(data)
         elif weights != "none":
             require(weights != "imagenet", "weights `imagenet` does not fit r2plus1d_18; use kinetics, none or a file.")
-            kinetics = weights == "kinetics"
-            state = (
-                torchvision_state(R2Plus1D_18_Weights.KINETICS400_V1, weights)
-                if kinetics
-                else read_state(Path(weights))
-            )
-            load_matching(self.segmenter.trunk, state, weights, optional=())
+            load_trunk(self.segmenter, weights)
 
     def sampler(self, *, augment: bool = False) -> TracedClipSampler:
         """Clips of this run's length."""

@@ -16,6 +16,7 @@ from echocycle.bundle import Bundle, load_bundle
 from echocycle.data.clips import ClipBatch, clip_starts, cut_clip
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
+from echocycle.inference import clips
 from echocycle.inference import recordings as inference
 from echocycle.inference.clips import predict_clips
 from echocycle.inference.recordings import predict_recording
@@ -145,7 +146,7 @@ def test_a_long_recording_in_pieces_gives_the_same(
     """The EF network sees so many frames at once, however long the recording is; no clip is lost between two pieces."""
     path = video_of(phantom_folder)
     whole = predict_recording(path, bundle, CPU, stride=3)
-    monkeypatch.setattr(inference, "STARTS_AT_ONCE", 10)
+    monkeypatch.setattr(clips, "STARTS_AT_ONCE", 10)
     pieces = predict_recording(path, bundle, CPU, stride=3)
     assert [start for start, _ in pieces.ef_clips] == [start for start, _ in whole.ef_clips]
     np.testing.assert_allclose([ef for _, ef in pieces.ef_clips], [ef for _, ef in whole.ef_clips], atol=1e-3)

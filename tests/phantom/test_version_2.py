@@ -10,11 +10,12 @@ import pytest
 from echocycle.datasets.tracing import trace_mask
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
+from echocycle.phantom.clip import make_clip
 from echocycle.phantom.heart import draw_look, plan_clip
 from echocycle.phantom.look import Look, Ranges
 from echocycle.phantom.patient import draw_patient
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import make_clip, write_phantom
+from echocycle.phantom.write import write_phantom
 from echocycle.settings.convert import from_dict
 
 SHORT = PhantomSettings(videos=4, val=1, test=1, seed=5, frames_min=40, frames_median=44, frames_max=48)

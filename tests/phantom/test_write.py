@@ -12,10 +12,11 @@ from echocycle.datasets.tracing import trace_mask
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sha256
 from echocycle.phantom import write as phantom
+from echocycle.phantom.clip import clip_name, make_clip
 from echocycle.phantom.heart import plan_clip
 from echocycle.phantom.patient import draw_patient
-from echocycle.phantom.settings import PhantomSettings
-from echocycle.phantom.write import clip_name, make_clip, write_phantom
+from echocycle.phantom.settings import PHANTOM_VERSION, PhantomSettings
+from echocycle.phantom.write import write_phantom
 from echocycle.recordings.video import read_video
 
 SHORT = PhantomSettings(videos=4, val=1, test=1, seed=5, frames_min=40, frames_median=44, frames_max=48)
@@ -185,7 +186,7 @@ def test_truth_and_video_are_those_of_make_clip(written):
 
 def test_record_names_version_and_settings(written):
     record = read_json(written / "phantom.json")
-    assert record["phantom_version"] == phantom.PHANTOM_VERSION
+    assert record["phantom_version"] == PHANTOM_VERSION
     assert record["settings"]["seed"] == 5
     assert not list(written.rglob("*unfinished*"))
 

@@ -41,14 +41,12 @@ from echocycle.models.video_segmenter import ClipSegmenter, unit_range
 from echocycle.segmentation.clas import (
     CLASOptions,
     FreshAdamW,
-    MotionHead,
     TracedClipBatch,
     TracedClipSampler,
-    carried,
     clas_losses,
     in_time,
-    shifted,
 )
+from echocycle.segmentation.clas_motion import MotionHead, carried, shifted
 from echocycle.settings.convert import to_dict
 from echocycle.settings.presets import preset
 from echocycle.settings.stages import OptimiserSettings

@@ -1,0 +1,69 @@
+"""What a call of `predict` made, and what an earlier one left, each read from its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from echocycle.errors import EchocycleError
+from echocycle.inference.inputs import Input
+from echocycle.prediction import Prediction, protocol_of
+from echocycle.writers.as_json import json_path, read_prediction, source_of
+
+
+class Results(Sequence[Prediction]):
+    """The predictions of a call in order, without frames and masks, each read from its JSON when it is asked for."""
+
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        found = read_prediction(self.paths[index])
+        if found is None:
+            raise EchocycleError(f"{self.paths[index]} is gone, or was changed.")
+        return found
+
+    def add(self, prediction: Prediction, out: Path) -> None:
+        """Add one that was written into the folder `out`."""
+        self.paths.append(json_path(prediction.stem, out))
+
+
+def place_of(each: Input, out: Path) -> str:
+    """Where the recording's results lie: where they lay before (flat, in results of earlier versions), else where no
+    other recording's do."""
+    for place in (each.name, Path(each.source).name, each.other_name):
+        if source_of(json_path(place, out)) == each.source:
+            return place
+    return each.name if source_of(json_path(each.name, out)) is None else each.other_name
+
+
+def earlier_result(
+    out: Path, place: str, file: tuple[int, str], model: dict[str, Any], stride: int
+) -> tuple[Prediction, Path] | None:
+    """An earlier result of a recording and its JSON, if it is whole and what would be given of the file as it is now.
+
+    Args:
+        place: where the recording's results lie, as `place_of` gives it.
+        file: the recording's size in bytes and its SHA-256.
+        model: the model's identity, as `model_identity` gives it.
+    """
+    path = json_path(place, out)
+    found = read_prediction(path)
+    if found is None or found.model != model or found.protocol != protocol_of(stride):
+        return None
+    if (found.size_bytes, found.sha256, found.result) != (*file, place):
+        return None
+    wanted = ["overlay.mp4"] + ["masks.npz"] * bool(found.mask_area_px)
+    if not all((out / f"{place}.{suffix}").exists() for suffix in wanted):
+        return None
+    return found, path
