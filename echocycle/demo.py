@@ -9,13 +9,9 @@ from echocycle.console import output
 from echocycle.errors import EchocycleError
 from echocycle.last_word import keep_verdict, say_verdict
 from echocycle.pipeline import start_of
-from echocycle.reporting.demo import METHODS, results_table, write_results
-from echocycle.settings.convert import to_dict
 from echocycle.settings.flags import Unseen
 from echocycle.settings.presets import Preset, preset
 from echocycle.stage_clock import StageClock
-
-# -------------------------------------------------------------------------------------------------- demo
 
 USUAL_SECONDS = {
     "phantom": 43.0,
@@ -62,6 +58,7 @@ def demo(
     """
     from echocycle.phantom.settings import PhantomSettings
     from echocycle.reporting.collect import write_report
+    from echocycle.reporting.demo import METHODS, results_table, write_results
 
     chosen = chosen or demo_preset(smoke=smoke)
     out = Path(out)
@@ -106,9 +103,8 @@ def demo(
         "real_clip_ef": real.ef,
         "report": str(page),
         "seconds": clock.seconds,
-        "preset": {"segment": to_dict(chosen.segment), "regress": to_dict(chosen.regression("student"))},
     }
-    results = write_results(out, runs, facts)
+    results = write_results(out, runs, chosen, facts)
     output.print(clock.table())
     output.print(results_table(results))
     output.print(f"Report: {page}\nOverlay of the real clip: {next((out / 'predict').glob('*.overlay.mp4'))}")

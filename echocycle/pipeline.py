@@ -56,10 +56,8 @@ def train(
         that a student has nothing to learn; without tracings a video-only network. None after a dry run.
     """
     require_folder(Path(path))
-    from echocycle.data.labels import draw_budget
     from echocycle.device import usual_preset
-    from echocycle.forecast.own_folder import forecast_of, not_begun, trainings
-    from echocycle.models.pretrained import require_weights
+    from echocycle.forecast.own_folder import budget_of, forecast_of, require_first_weights
     from echocycle.reporting.collect import write_report
 
     chosen = chosen or for_own_folder(preset(usual_preset()))
@@ -70,7 +68,7 @@ def train(
     if dry_run:
         forecast_of(path, out, chosen).show(details=details)
         return None
-    require_weights(not_begun(trainings(path, out, chosen)))
+    require_first_weights(path, out, chosen)
     clock = StageClock(out / "seconds.json")
     with clock.stage("prepare"):
         made = stages.prepare(path, store or out / "store", chosen.prepare)
@@ -79,9 +77,7 @@ def train(
     evaluation = replace(chosen.evaluate, splits=splits)
     runs = out / "runs"
     # what cannot be trained is said before anything is
-    budget = draw_budget(made, chosen.regression("student").labels, needs="ef")
-    if traced.any():
-        draw_budget(made, chosen.segment.labels, needs="tracing")
+    budget = budget_of(made, chosen, traced=traced.any())
     start = start_of(chosen, made.path, runs / "shapes", clock)
     if not traced.any():
         console.print(

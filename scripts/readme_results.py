@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from echocycle.demo import METHODS, load_results
 from echocycle.files import write_json, write_text
+from echocycle.reporting.demo import METHODS, load_results
 from echocycle.reporting.figures import overlay_figure
 from echocycle.runs import Run
 

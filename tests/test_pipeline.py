@@ -20,6 +20,7 @@ from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
 from echocycle.files import read_json, sha256
 from echocycle.recordings.video import write_mjpeg
+from echocycle.reporting import demo as demo_results
 from echocycle.runs import Run
 from echocycle.settings.stages import PrepareSettings
 from echocycle.stage_clock import StageClock
@@ -159,8 +160,8 @@ def test_demo(tmp_path: Path) -> None:
     assert set(results["seconds"]) >= set(stage_names)
     assert results["test_videos"] == 6
     assert set(results["ef"]) == {"naive", "supervised", "teacher", "student", "discs"}
-    assert set(demo.beats_naive(results)) == {"supervised", "teacher", "student", "discs"}
-    assert demo.load_results(out) == results
+    assert set(demo_results.beats_naive(results)) == {"supervised", "teacher", "student", "discs"}
+    assert demo_results.load_results(out) == results
     real = read_json(next((out / "predict").glob("*.json")))
     measured(real)
     assert results["real_clip_ef"] == (None if real["ef"] is None else pytest.approx(real["ef"]))
@@ -191,9 +192,9 @@ def test_a_demo_without_measurable_masks_has_a_table() -> None:
         "phantom_version": 1,
         "real_clip_ef": None,
     }
-    labels = list(demo.results_table(results).columns[0].cells)
+    labels = list(demo_results.results_table(results).columns[0].cells)
     assert "MAE: discs on CSS masks, 0 of 6 videos" in labels
-    assert demo.beats_naive(results)["discs"] is False
+    assert demo_results.beats_naive(results)["discs"] is False
 
 
 def test_the_rest_is_foretold_from_the_first_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from rich.table import Table
 
+from echocycle.data.labels import LabelBudget, draw_budget
+from echocycle.data.store import Store
 from echocycle.datasets.open import open_source
 from echocycle.forecast.cost import Timer, steps_of
 from echocycle.forecast.parts import (
@@ -17,6 +19,7 @@ from echocycle.forecast.parts import (
     training_seconds,
     weight_lines,
 )
+from echocycle.models.pretrained import require_weights
 from echocycle.progress import minutes_of
 from echocycle.settings.presets import Preset
 from echocycle.settings.stages import RegressSettings, SegmentSettings
@@ -86,3 +89,20 @@ def forecast_of(path: Path, out: Path, chosen: Preset) -> Forecast:
     if not (out / "store" / "store.json").exists():
         forecast.disk += frames * 112 * 112 * (3 if chosen.prepare.color else 1)
     return forecast
+
+
+def require_first_weights(path: Path, out: Path, chosen: Preset) -> None:
+    """Refuse to begin where the first weights of a training cannot be had, now or at the time they are needed."""
+    require_weights(not_begun(trainings(path, out, chosen)))
+
+
+def budget_of(store: Store, chosen: Preset, *, traced: bool) -> LabelBudget:
+    """The labels that the student's training will have; what cannot be trained is refused.
+
+    Args:
+        traced: Whether a segmenter will be trained too.
+    """
+    budget = draw_budget(store, chosen.regression("student").labels, needs="ef")
+    if traced:
+        draw_budget(store, chosen.segment.labels, needs="tracing")
+    return budget

@@ -11,6 +11,8 @@ from echocycle.evaluation.evaluate import interval_dict
 from echocycle.evaluation.intervals import paired_difference
 from echocycle.evaluation.tables import per_video, read_predictions
 from echocycle.files import read_json, write_json
+from echocycle.settings.convert import to_dict
+from echocycle.settings.presets import Preset
 
 METHODS = {"supervised": "video only", "teacher": "teacher f_m (video and masks)", "student": "student f_e (video)"}
 
@@ -97,9 +99,10 @@ def beats_naive(results: dict[str, Any]) -> dict[str, bool]:
     return {name: bool(mae["high"] < naive) for name, mae in found.items()}
 
 
-def write_results(out: Path, runs: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def write_results(out: Path, runs: Path, chosen: Preset, facts: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a demo's runs and what else is known of it, which are also written to `demo.json`."""
-    results = {**collect_results(runs), **facts}
+    settings = {"segment": to_dict(chosen.segment), "regress": to_dict(chosen.regression("student"))}
+    results = {**collect_results(runs), **facts, "preset": settings}
     write_json(out / "demo.json", results)
     return results
 

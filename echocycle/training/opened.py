@@ -1,4 +1,4 @@
-"""The data of a training: a store, the label budget drawn from it, what a method may see, the statistics of its input."""
+"""The data of a training: a store, its label budget, what a method may see of it, and the input's statistics."""
 
 from __future__ import annotations
 

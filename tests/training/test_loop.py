@@ -32,7 +32,6 @@ from echocycle.regression.supervised import SupervisedRegression
 from echocycle.runs import Run
 from echocycle.settings.stages import OptimiserSettings, RegressSettings, SegmentSettings
 from echocycle.training import loop as train
-from echocycle.training import setup
 from echocycle.training.loop import learning_rate, step_seed
 from echocycle.training.method import Method, StepResult
 
@@ -585,9 +584,9 @@ def test_each_losss_gradient_is_logged(ground: Ground, uninterrupted: Callable[[
 
     from echocycle.segmentation.css import CSS, CSSOptions
 
-    opened = setup.open_data(ground.store, LABELS, "tracing")
+    opened = opened.open_data(ground.store, LABELS, "tracing")
     torch.manual_seed(0)
-    method = CSS(segment_settings("css"), CSSOptions(period=2, longer_than=79), setup.inputs_of(opened))
+    method = CSS(segment_settings("css"), CSSOptions(period=2, longer_than=79), opened.inputs_of(data))
     batches = StepData(opened.view, method.streams(), seed=0)[0]
     torch.manual_seed(step_seed(0, 0, 0))
     method.train()(batches, 0).losses["segmentation"].backward()
