@@ -16,7 +16,7 @@ from helpers.chain import copied, regress_settings, segment_settings
 
 import echocycle.data.mask_set as mask_module
 import echocycle.datasets.prepare as prepare_module
-import echocycle.evaluation.evaluate as evaluate_module
+import echocycle.evaluation.parts as evaluate_module
 import echocycle.partial as partial_module
 from echocycle import stages
 from echocycle.data.store import Store

@@ -236,7 +236,7 @@ def test_a_killed_evaluation_of_other_settings_is_not_taken_for_the_first(
     one, other = (EvaluateSettings(splits=("test",), protocol=("strided",), stride=stride) for stride in (20, 40))
     first = files(stages.evaluate(run, one))
     with monkeypatch.context() as patch:
-        patch.setattr("echocycle.evaluation.evaluate.ef_metrics", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("echocycle.evaluation.parts.ef_metrics", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             stages.evaluate(run, other)
     assert not (run / "evaluation" / "metrics.json").exists()

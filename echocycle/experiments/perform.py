@@ -7,7 +7,7 @@ from pathlib import Path
 from echocycle import stages
 from echocycle.checked import checked_json
 from echocycle.data.mask_set import mask_set_name
-from echocycle.experiments.plan import Job
+from echocycle.experiments.plan import Cell, Job, Plan
 from echocycle.settings.convert import identity
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, RegressSettings, SegmentSettings
 
@@ -69,3 +69,31 @@ def waiting_jobs(jobs: dict[str, Job], is_done: Callable[[Job], bool]) -> list[s
     wanted = {need for name in waiting for need in jobs[name].needs if jobs[need].stage == "mask"}
     waiting |= {name for name in wanted if not is_done(jobs[name])}
     return [name for name in jobs if name in waiting]
+
+
+def with_what_is_done(planned: Plan, whole: Plan) -> Plan:
+    """What was asked for, and what else of the same experiment an earlier call has done: one table shows it all."""
+    asked = {cell.runs for cell in planned.cells}
+
+    def shown(cell: Cell) -> bool:
+        return cell.runs in asked or all(is_done(whole.jobs[f"evaluate {run.name}"]) for run in cell.runs)
+
+    return whole.part([cell for cell in whole.cells if shown(cell)])
+
+
+def require_first_weights(planned: Plan) -> None:
+    """Refuse to begin where the first weights of a training to come cannot be had."""
+    from echocycle.models.pretrained import require_weights
+
+    require_weights(_first_trainings(planned))
+
+
+def _first_trainings(planned: Plan) -> list[SegmentSettings | RegressSettings]:
+    """Settings of the jobs that will load first weights: trainings that are not begun."""
+    return [
+        job.settings
+        for job in planned.jobs.values()
+        if isinstance(job.settings, SegmentSettings | RegressSettings)
+        and job.start is None
+        and not any((job.run / name).exists() for name in ("done.json", "resume.ckpt"))
+    ]

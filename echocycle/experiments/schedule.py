@@ -6,9 +6,10 @@ when its last user is done. A job that fails leaves its log; what is built on it
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from echocycle.console import console
 from echocycle.errors import EchocycleError
@@ -192,3 +193,26 @@ class _Users:
     def wanted(self, name: str) -> bool:
         """Whether a job is no mask set, or one with users."""
         return name not in self._of or bool(self._of[name])
+
+
+def merged_facts(outcomes: Iterable[Outcome]) -> Outcome:
+    """Several outcomes as one."""
+    whole = Outcome()
+    for each in outcomes:
+        whole.done += [job for job in each.done if job not in whole.done]
+        whole.failed |= each.failed
+        whole.blocked |= each.blocked
+        whole.left += each.left
+        whole.seconds += each.seconds
+    return whole
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as plain JSON."""
+    return {
+        "done": outcome.done,
+        "failed": {job: str(log) for job, log in outcome.failed.items()},
+        "blocked": outcome.blocked,
+        "left": outcome.left,
+        "seconds": outcome.seconds,
+    }

@@ -92,7 +92,7 @@ def forecast_of(path: Path, out: Path, chosen: Preset) -> Forecast:
 
 
 def require_first_weights(path: Path, out: Path, chosen: Preset) -> None:
-    """Refuse to begin where the first weights of a training cannot be had, now or at the time they are needed."""
+    """Refuse to begin where the first weights of a training to come cannot be had."""
     require_weights(not_begun(trainings(path, out, chosen)))
 
 

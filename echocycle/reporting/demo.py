@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from echocycle.evaluation.evaluate import interval_dict
 from echocycle.evaluation.intervals import paired_difference
+from echocycle.evaluation.summaries import interval_dict
 from echocycle.evaluation.tables import per_video, read_predictions
 from echocycle.files import read_json, write_json
 from echocycle.settings.convert import to_dict

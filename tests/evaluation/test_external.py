@@ -15,8 +15,9 @@ from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predictions
-from echocycle.evaluation.evaluate import _Journal, dice_metrics, traced_metrics
+from echocycle.evaluation.journal import RowJournal
 from echocycle.evaluation.protocols import mask_rows
+from echocycle.evaluation.summaries import dice_metrics, traced_metrics
 from echocycle.evaluation.tables import read_dice
 from echocycle.files import read_json, sha256
 from echocycle.phantom.settings import PhantomSettings
@@ -142,19 +143,19 @@ def test_a_split_of_one_patient_has_values_without_intervals(regression, store, 
 
 def test_a_torn_journal_loses_the_torn_video_alone(tmp_path):
     path = tmp_path / "journal.jsonl"
-    list(_Journal(path, {"job": 1}).over("Evaluating", [3, 5], lambda video: [video]))
+    list(RowJournal(path, {"job": 1}).over("Evaluating", [3, 5], lambda video: [video]))
     before = path.read_bytes()
     for torn in (b'{"video": 7, "ro', b'{"video": 7, "rows"\n', b"\x00\x00\x00\n"):
         path.write_bytes(before + torn)
-        assert _Journal(path, {"job": 1}).rows == {3: [3], 5: [5]}
+        assert RowJournal(path, {"job": 1}).rows == {3: [3], 5: [5]}
         assert path.read_bytes() == before
 
 
 def test_a_journal_of_another_evaluation_is_dropped_and_said_so(tmp_path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "journal.jsonl"
-    list(_Journal(path, {"job": 1}).over("Evaluating", [3], lambda video: [video]))
+    list(RowJournal(path, {"job": 1}).over("Evaluating", [3], lambda video: [video]))
     assert capsys.readouterr().err.count("predicted again") == 0
-    assert _Journal(path, {"job": 2}).rows == {}
+    assert RowJournal(path, {"job": 2}).rows == {}
     assert "journal.jsonl is of an evaluation with other settings" in " ".join(capsys.readouterr().err.split())
 
 

@@ -18,8 +18,8 @@ from echocycle.data.clips import clip_starts
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predictions
-from echocycle.evaluation.evaluate import ef_metrics
 from echocycle.evaluation.protocols import beat_starts
+from echocycle.evaluation.summaries import ef_metrics
 from echocycle.files import read_json
 from echocycle.inference import clips
 from echocycle.settings.stages import EvaluateSettings

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from echocycle.errors import EchocycleError, Finding
+from echocycle.experiments.asked import find
 from echocycle.experiments.borrowed import chain as chains
 from echocycle.experiments.borrowed.__main__ import packed
 from echocycle.experiments.plan import Plan
 from echocycle.experiments.results import merge_results, render
-from echocycle.experiments.run import find
 from echocycle.experiments.schedule import Outcome
 from echocycle.files import read_json, write_json
 

@@ -7,6 +7,7 @@ import pytest
 
 from echocycle.errors import EchocycleError
 from echocycle.experiments import EXPERIMENTS
+from echocycle.experiments.asked import find
 from echocycle.experiments.collect import column_of, paper_numbers
 from echocycle.experiments.plan import (
     Plan,
@@ -20,7 +21,6 @@ from echocycle.experiments.plan import (
     student,
     teacher,
 )
-from echocycle.experiments.run import find
 from echocycle.experiments.two_teachers import committee, mask_teacher
 from echocycle.settings.presets import preset
 from echocycle.settings.stages import RegressSettings

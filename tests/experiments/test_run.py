@@ -11,7 +11,9 @@ from echocycle.cli import main
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError, Finding
 from echocycle.experiments import run
+from echocycle.experiments.asked import with_one_clip
 from echocycle.experiments.borrowed.chain import smoke_preset
+from echocycle.experiments.ground import alone_with
 from echocycle.experiments.results import render
 from echocycle.files import read_json
 from echocycle.settings import presets
@@ -69,10 +71,10 @@ def test_an_experiment(store: Store, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_one_experiment_at_a_time_on_a_store(store: Store, tmp_path: Path) -> None:
     """Another would delete the masks that it does not need itself."""
     mine = copied(store, tmp_path)
-    with run.alone_with(mine.path), pytest.raises(EchocycleError, match="Another experiment is at work"):
+    with alone_with(mine.path), pytest.raises(EchocycleError, match="Another experiment is at work"):
         run.experiment("table-4", chosen=smoke_preset(), store=mine.path, fractions=["1/2"], out=tmp_path / "out")
     assert not list((tmp_path / "out").rglob("run.json"))
-    with run.alone_with(mine.path):
+    with alone_with(mine.path):
         pass
 
 
@@ -130,5 +132,5 @@ def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str
 
 
 def test_each_row_is_evaluated_on_one_clip_too() -> None:
-    assert run.with_one_clip(presets.preset("tiny")).evaluate.protocol == ("strided", "one-clip")
-    assert run.with_one_clip(presets.preset("paper")).evaluate.protocol == ("all-clips", "one-clip")
+    assert with_one_clip(presets.preset("tiny")).evaluate.protocol == ("strided", "one-clip")
+    assert with_one_clip(presets.preset("paper")).evaluate.protocol == ("all-clips", "one-clip")

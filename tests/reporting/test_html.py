@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echocycle.evaluation.evaluate import ef_metrics
 from echocycle.evaluation.intervals import bootstrap_interval, paired_difference, paired_t
 from echocycle.evaluation.metrics import METRICS, mean_and_sd, pooled_dice
+from echocycle.evaluation.summaries import ef_metrics
 from echocycle.evaluation.tables import PREDICTIONS, VOLUMES, dice_row
 from echocycle.reporting.blocks import (
     DISCLAIMER,

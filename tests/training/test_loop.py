@@ -32,6 +32,7 @@ from echocycle.regression.supervised import SupervisedRegression
 from echocycle.runs import Run
 from echocycle.settings.stages import OptimiserSettings, RegressSettings, SegmentSettings
 from echocycle.training import loop as train
+from echocycle.training import opened
 from echocycle.training.loop import learning_rate, step_seed
 from echocycle.training.method import Method, StepResult
 
@@ -584,10 +585,10 @@ def test_each_losss_gradient_is_logged(ground: Ground, uninterrupted: Callable[[
 
     from echocycle.segmentation.css import CSS, CSSOptions
 
-    opened = opened.open_data(ground.store, LABELS, "tracing")
+    data = opened.open_data(ground.store, LABELS, "tracing")
     torch.manual_seed(0)
     method = CSS(segment_settings("css"), CSSOptions(period=2, longer_than=79), opened.inputs_of(data))
-    batches = StepData(opened.view, method.streams(), seed=0)[0]
+    batches = StepData(data.view, method.streams(), seed=0)[0]
     torch.manual_seed(step_seed(0, 0, 0))
     method.train()(batches, 0).losses["segmentation"].backward()
     squares = [float(p.grad.double().square().sum()) for p in method.parameters() if p.grad is not None]

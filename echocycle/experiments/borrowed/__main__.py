@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     from echocycle.console import console, quiet_libraries
     from echocycle.errors import EchocycleError
     from echocycle.experiments.borrowed import chain as chains
-    from echocycle.experiments.run import MOST_SEEDS
+    from echocycle.experiments.flow import MOST_SEEDS
 
     quiet_libraries()
     if missing:

@@ -19,19 +19,13 @@ import pandas as pd
 
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding
+from echocycle.experiments.asked import as_printed, find, with_one_clip
 from echocycle.experiments.estimate import check_disk, disk_needed, minutes_of, seconds_taken
+from echocycle.experiments.flow import MOST_SEEDS
+from echocycle.experiments.ground import open_store
 from echocycle.experiments.plan import Experiment, Plan, fraction_value, only, plan
-from echocycle.experiments.run import (
-    MOST_SEEDS,
-    as_json,
-    as_printed,
-    find,
-    merged_facts,
-    open_store,
-    with_one_clip,
-    write_page,
-)
-from echocycle.experiments.schedule import Outcome, jobs_word, work
+from echocycle.experiments.schedule import Outcome, as_json, jobs_word, merged_facts, work
+from echocycle.experiments.written import write_page
 from echocycle.files import write_json
 from echocycle.settings.presets import Preset, preset
 from echocycle.settings.stages import LoopSettings
