@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from echocycle.console import console, output
-from echocycle.errors import EchocycleError, Finding
-from echocycle.files import printable, read_json
+from echocycle.errors import EchocycleError
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.progress import track
-from echocycle.runs import Run, finished
 from echocycle.settings.flags import Flat, Model, Out, Several, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
-from echocycle.training.opened import inputs_of, open_data, require_store
-from echocycle.training.setup import train_method
 
 if TYPE_CHECKING:
     from echocycle.bundle import Bundle
@@ -71,49 +67,11 @@ def check(
         Finding: something is wrong with the data (level error), or training would fail.
         EchocycleError: the files of a store do not belong together.
     """
+    from echocycle.datasets.said import check_folder, check_store
+
     if (Path(path) / "store.json").exists():
-        return _check_store(Path(path), decode, json)
-    from echocycle.datasets.check import examine
-    from echocycle.datasets.open import layout_of, open_source
-
-    source = open_source(Path(path), settings)
-    if not json:
-        console.print(source.page)
-    with track("Reading videos") as progress:
-        found = examine(layout_of(Path(path)), source, settings, decode=decode, progress=progress)
-    report = found.plain()
-    if json:
-        output.print_json(data=report)
-    else:
-        for line in found.lines():
-            console.print(line)
-    if found.errors:
-        kinds = ", ".join(dict.fromkeys(finding.kind for finding in found.errors))
-        raise Finding(f"{path}: errors were found; see above: {kinds}. `prepare` leaves rows with errors out.")
-    return report
-
-
-def _check_store(path: Path, decode: bool, json: bool) -> dict[str, Any]:
-    """Whether a store and its mask sets are whole: index, counts and sizes; with `decode` every byte too."""
-    from echocycle.data.store import Store, mask_names
-
-    store = Store(path)
-    names = mask_names(path)
-    for name in names:
-        store.masks(name)
-    verified: dict[str, bool] = {}
-    if decode:
-        verified = {"frames": store.verify_frames(), **{name: store.masks(name).verify() for name in names}}
-    report = {**store.provenance(), "masks": names, "verified": verified}
-    if json:
-        output.print_json(data=report)
-        return report
-    masks = f", masks {', '.join(names)}" if names else ""
-    console.print(f"{path} is whole: {len(store)} videos, {store.meta['frames']} frames{masks}.", soft_wrap=True)
-    for name, known in verified.items():
-        said = "every byte is as it was written" if known else "cannot be compared: an earlier version made it"
-        console.print(f"  {name}: {said}.", soft_wrap=True)
-    return report
+        return check_store(Path(path), decode=decode, json=json)
+    return check_folder(Path(path), settings, decode=decode, json=json)
 
 
 def prepare(path: Path, store: Path, settings: Annotated[PrepareSettings, Flat] = PrepareSettings()) -> Store:
@@ -123,17 +81,9 @@ def prepare(path: Path, store: Path, settings: Annotated[PrepareSettings, Flat] 
         path: Folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; or of CAMUS.
         store: Folder to write; it exists only when it is whole.
     """
-    from echocycle.datasets.findings import finding_of, finding_text
-    from echocycle.datasets.prepare import prepare_store
+    from echocycle.datasets.said import prepare_folder
 
-    with track("Reading videos") as progress:
-        made = prepare_store(Path(path), Path(store), settings, progress=progress)
-    findings = read_json(made.path / "report.json")["findings"]
-    for finding in findings:
-        if finding["level"] != "note" or finding["kind"] == "splits-assigned":
-            console.print(finding_text(finding_of(finding)))
-    console.print(f"{len(made)} videos, {made.meta['frames']} frames in {store}.")
-    return made
+    return prepare_folder(Path(path), Path(store), settings)
 
 
 # ---------------------------------------------------------------------------------------------- training
@@ -148,12 +98,10 @@ def segment(store: Path, run: Path, settings: Annotated[SegmentSettings, Flat] =
         store: A frame store, made by `prepare`.
         run: Folder of the run; a run that was started before is resumed.
     """
-    from echocycle.segmentation import METHODS
+    options = options_of(settings)  # first: it refuses a method that is not there
+    from echocycle.segmentation.train import train_segmenter
 
-    options = options_of(settings)
-    data = open_data(store, settings.labels, "tracing")
-    inputs = inputs_of(data)
-    return train_method(METHODS[settings.method], settings, options, inputs, data, Run(run), "segment")
+    return train_segmenter(store, run, settings, options)
 
 
 def mask(store: Path, run: Path, settings: Annotated[MaskSettings, Flat] = MaskSettings()) -> MaskSet:
@@ -163,14 +111,9 @@ def mask(store: Path, run: Path, settings: Annotated[MaskSettings, Flat] = MaskS
         store: A frame store, made by `prepare`.
         run: The segmenter's run.
     """
-    from echocycle.data.store import Store
-    from echocycle.inference.masks import write_masks
+    from echocycle.inference.masks import mark
 
-    with track("Masks") as progress:
-        masks = write_masks(Store(store), Path(run), settings, progress=progress)
-    size = (masks.folder / "blob.bin").stat().st_size
-    console.print(f"Masks {masks.id}: {masks.meta['videos']} videos, {size / 1e6:.1f} MB.")
-    return masks
+    return mark(Path(store), Path(run), settings)
 
 
 def regress(
@@ -191,61 +134,10 @@ def regress(
         teacher: The teacher's run, for methods that have one; again for each further teacher.
         start: The run of method `shapes` that made the weights `shapes`, where they do not come with the package.
     """
-    from echocycle.bundle import load_bundle
-    from echocycle.data.store import Store
-    from echocycle.inference.masks import check_color, segmenter_of
-    from echocycle.regression import METHODS
+    options = options_of(settings)  # first: it refuses a method that is not there
+    from echocycle.regression.train import train_regressor
 
-    options = options_of(settings)
-    method = METHODS[settings.method]
-    if method.needs_masks and masks is None:
-        raise EchocycleError(f"Method {settings.method} needs masks; name a segmentation run with `--masks RUN`.")
-    teachers = [teacher] if isinstance(teacher, str | Path) else list(teacher or [])
-    if method.needs_teacher and not teachers:
-        raise EchocycleError(f"Method {settings.method} needs a teacher; name its run with `--teacher RUN`.")
-    if teachers and not method.needs_teacher:
-        raise EchocycleError(f"Method {settings.method} has no teacher; leave `--teacher` out.")
-    opened = Store(store)
-    mask_set, segmenter = None, None
-    helpers: dict[Path, str] = {}
-    if masks is not None:
-        bundle = load_bundle(finished(masks, "segment").model)
-        segmenter = segmenter_of(bundle, opened)
-        helpers[Path(masks)] = bundle.id
-        if method.needs_masks:
-            mask_set = opened.masks_of(segmenter.hash)
-            if mask_set is None:
-                raise EchocycleError(
-                    f"{opened.path} has no masks of the segmenter of {masks}. Make them with `echocycle mask "
-                    f"{opened.path} {masks}`."
-                )
-    parts = []
-    for each in teachers:
-        taught = load_bundle(finished(each, "regress").model)
-        assert taught.regressor is not None
-        require_store(Path(each), opened)
-        check_color(taught.regressor, taught.path, opened)
-        parts.append(taught.regressor)
-        helpers[Path(each)] = taught.id
-        if segmenter is not None and taught.segmenter is not None and taught.segmenter.hash != segmenter.hash:
-            raise EchocycleError(
-                f"The teacher {each} was trained on the masks of another segmenter than {masks}; name the same "
-                "segmentation run for both."
-            )
-    data = open_data(opened, settings.labels, "ef", mask_set)
-    inputs = inputs_of(data, tuple(parts))
-    return train_method(
-        method,
-        settings,
-        options,
-        inputs,
-        data,
-        Run(run),
-        "regress",
-        segmenter=segmenter,
-        helpers=helpers,
-        start=start,
-    )
+    return train_regressor(store, run, settings, options, masks=masks, teacher=teacher, start=start)
 
 
 # -------------------------------------------------------------------------------------------- evaluation
@@ -268,23 +160,9 @@ def evaluate(
     Returns:
         The folder with predictions.csv, or dice.csv and volumes.csv, and metrics.json.
     """
-    from echocycle.data.store import Store
-    from echocycle.evaluation.evaluate import evaluate_run
+    from echocycle.evaluation.choose_store import evaluate_on
 
-    if external is None:
-        return evaluate_run(finished(run), settings, _store_of(run, store))
-    if store is not None:
-        raise EchocycleError("Name either `--store` or `--external`.")
-    other = Store(external)
-    return evaluate_run(finished(run), settings, other, Path(run) / f"external-{other.meta['id']}")
-
-
-def _store_of(run: Path, store: Path | None) -> Store:
-    from echocycle.data.store import Store
-
-    opened = Store(store or Path(Run(run).info["where"]["store"]))
-    require_store(run, opened)
-    return opened
+    return evaluate_on(run, settings, store=store, external=external)
 
 
 def report(
@@ -385,24 +263,6 @@ def deidentify(
     Raises:
         Finding: a recording could not be read; the others are done.
     """
-    from echocycle.recordings.deidentify import deidentify as without_identity
-    from echocycle.recordings.deidentify import read_salt
-    from echocycle.recordings.find import find_recordings
+    from echocycle.recordings.deidentify import deidentify_all
 
-    if not inputs:
-        raise EchocycleError("Name at least one recording or folder.")
-    salt = read_salt(Path(salt_file), Path(out))
-    written: list[Path] = []
-    problems = 0
-    for found in find_recordings(inputs, exclude=[out]):
-        try:
-            if found.path is None:
-                raise EchocycleError(str(found.problem))
-            written.append(without_identity(found.path, Path(out), salt=salt, format=format))
-        except EchocycleError as error:
-            problems += 1
-            console.print(printable(str(error)), style="red", soft_wrap=True, highlight=False)
-    console.print(f"{len(written)} clips written to {out}.", soft_wrap=True)
-    if problems:
-        raise Finding(f"{problems} of {problems + len(written)} recordings could not be written; see above.")
-    return written
+    return deidentify_all(inputs, Path(out), Path(salt_file), format)

@@ -1,4 +1,4 @@
-"""What is asked for: an experiment by its name, its fractions as the paper prints them, settings that suit its tables."""
+"""What is asked for: an experiment by name, fractions as the paper prints them, settings that suit its tables."""
 
 from dataclasses import replace
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from echocycle.bundle import Bundle, load_bundle
+from echocycle.console import console
 from echocycle.data.mask_set import MaskSet, MaskWriter, mask_set_name
 from echocycle.data.store import Store
 from echocycle.device import choose_device, choose_precision
@@ -15,6 +16,7 @@ from echocycle.errors import EchocycleError
 from echocycle.locks import alone_in
 from echocycle.models.specs import Part
 from echocycle.models.video_segmenter import VideoSegmenter
+from echocycle.progress import track
 from echocycle.settings.stages import MaskSettings
 
 
@@ -119,3 +121,12 @@ def _made_before(store: Store, segmenter: str, videos: list[int]) -> MaskSet | N
         f"The masks {found.id} of {store.path} cover {', '.join(map(str, found.meta.get('splits', [])))} only. Delete "
         f"{found.folder} and run `echocycle mask` with all the splits you need."
     )
+
+
+def mark(store: Path, run: Path, settings: MaskSettings) -> MaskSet:
+    """`write_masks` with a bar, and a word on what was made."""
+    with track("Masks") as progress:
+        masks = write_masks(Store(store), Path(run), settings, progress=progress)
+    size = (masks.folder / "blob.bin").stat().st_size
+    console.print(f"Masks {masks.id}: {masks.meta['videos']} videos, {size / 1e6:.1f} MB.")
+    return masks

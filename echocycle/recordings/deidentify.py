@@ -10,15 +10,18 @@ import math
 import os
 import secrets
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from echocycle.errors import EchocycleError
-from echocycle.files import replacing, sha256
+from echocycle.console import console
+from echocycle.errors import EchocycleError, Finding
+from echocycle.files import printable, replacing, sha256
 from echocycle.recordings.dicom import is_dicom
 from echocycle.recordings.dicom_file import open_dicom
+from echocycle.recordings.find import find_recordings
 from echocycle.recordings.header import text
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.regions import CENTIMETRE, TISSUE, TWO_DIMENSIONAL
@@ -195,3 +198,30 @@ def read_salt(file: Path, out: Path) -> str:
     if len(salt) < SHORTEST_SALT:
         raise EchocycleError(f"{file} holds {len(salt)} characters; a secret of at least {SHORTEST_SALT} is needed.")
     return salt
+
+
+def deidentify_all(
+    inputs: Sequence[Path], out: Path, salt_file: Path, format: Literal["mp4", "dicom"] = "mp4"
+) -> list[Path]:
+    """`deidentify` of every recording of folders and archives; one that cannot be read is said, and the next goes on.
+
+    Raises:
+        Finding: a recording could not be read; the others are done.
+    """
+    if not inputs:
+        raise EchocycleError("Name at least one recording or folder.")
+    salt = read_salt(salt_file, out)
+    written: list[Path] = []
+    problems = 0
+    for found in find_recordings(inputs, exclude=[out]):
+        try:
+            if found.path is None:
+                raise EchocycleError(str(found.problem))
+            written.append(deidentify(found.path, out, salt=salt, format=format))
+        except EchocycleError as error:
+            problems += 1
+            console.print(printable(str(error)), style="red", soft_wrap=True, highlight=False)
+    console.print(f"{len(written)} clips written to {out}.", soft_wrap=True)
+    if problems:
+        raise Finding(f"{problems} of {problems + len(written)} recordings could not be written; see above.")
+    return written

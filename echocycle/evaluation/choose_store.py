@@ -1,0 +1,27 @@
+"""Which store a run is evaluated on: its own, wherever it lies now, or another."""
+
+from pathlib import Path
+
+from echocycle.data.store import Store
+from echocycle.errors import EchocycleError
+from echocycle.evaluation.evaluate import evaluate_run
+from echocycle.runs import Run, finished
+from echocycle.settings.stages import EvaluateSettings
+from echocycle.training.opened import require_store
+
+
+def evaluate_on(run: Path, settings: EvaluateSettings, *, store: Path | None, external: Path | None) -> Path:
+    """`evaluate_run` on the run's store, which may have moved, or on an external one; gives the folder."""
+    if external is None:
+        return evaluate_run(finished(run), settings, _store_of(run, store))
+    if store is not None:
+        raise EchocycleError("Name either `--store` or `--external`.")
+    other = Store(external)
+    return evaluate_run(finished(run), settings, other, Path(run) / f"external-{other.meta['id']}")
+
+
+def _store_of(run: Path, store: Path | None) -> Store:
+    """The store that a run was trained on, where it lies now."""
+    opened = Store(store or Path(Run(run).info["where"]["store"]))
+    require_store(run, opened)
+    return opened
