@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from echocycle.console import console, output
-from echocycle.errors import EchocycleError
+from echocycle.console import output
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
-from echocycle.progress import track
 from echocycle.settings.flags import Flat, Model, Out, Several, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 
@@ -40,11 +38,9 @@ def phantom(out: Path, settings: Annotated[PhantomSettings, Flat] = PhantomSetti
         out: Folder to write.
         workers: Processes that draw; the result does not depend on it.
     """
-    from echocycle.phantom.write import write_phantom
+    from echocycle.phantom.said import draw_phantom
 
-    with track("Drawing clips") as progress:
-        write_phantom(Path(out), settings, workers=workers, progress=progress)
-    console.print(f"Phantom written to {out}.")
+    draw_phantom(Path(out), settings, workers=workers)
 
 
 def check(
@@ -182,8 +178,6 @@ def report(
         delivered: The run whose model is handed on, which the page begins with; by default the last that predicts EF.
         overlays: A folder in which `predict` left overlay videos of the patients.
     """
-    if not runs:
-        raise EchocycleError("Name at least one run to report on.")
     from echocycle.reporting.collect import write_report
 
     page = write_report([Path(run) for run in runs], Path(out), title, delivered=delivered, overlays=overlays)

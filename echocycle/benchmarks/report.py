@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from rich.table import Table
 
+from echocycle.benchmarks.ground import BenchPlan, make_ground
 from echocycle.benchmarks.measure import NO_TF32, OURS, OURS_BF16, REFERENCE, Operation, Side, matrix_rates, speedups
-from echocycle.benchmarks.operations import GROUPS, BenchPlan, make_ground
+from echocycle.benchmarks.operations import GROUPS
 from echocycle.benchmarks.reference import opencv
 from echocycle.console import console
 from echocycle.errors import EchocycleError

@@ -25,7 +25,7 @@ def bench(
     Returns:
         The content of comparison.json.
     """
-    from echocycle.benchmarks.operations import make_plan
+    from echocycle.benchmarks.ground import make_plan
     from echocycle.benchmarks.page import write_page
     from echocycle.benchmarks.report import compare, table_of
     from echocycle.device import choose_device

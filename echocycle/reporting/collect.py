@@ -39,6 +39,8 @@ def write_report(
     Returns:
         The page's path.
     """
+    if not runs:
+        raise EchocycleError("Name at least one run to report on.")
     data = collect(runs, title, delivered=delivered, overlays=overlays, seen_from=out.parent)
     page = write_files(report_page(data), out.with_suffix(".files"), seen_from=out.parent)
     write_text(out, write_html(page))

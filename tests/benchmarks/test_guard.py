@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from echocycle.benchmarks import reference
+from echocycle.benchmarks.clip_loading import measure_input
+from echocycle.benchmarks.ground import BenchPlan, Ground
 from echocycle.benchmarks.measure import OURS, REFERENCE, Meter, Operation, speedups
-from echocycle.benchmarks.operations import BenchPlan, Ground, measure_input
 from echocycle.data.store import Store
 from echocycle.device import choose_precision
 from echocycle.models.build import build_segmenter

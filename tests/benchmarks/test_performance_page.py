@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from echocycle.benchmarks import operations, report, run
+from echocycle.benchmarks import ground, operations, report, run
+from echocycle.benchmarks.ground import BenchPlan, Ground, make_plan
 from echocycle.benchmarks.measure import NO_TF32, OURS, OURS_BF16, REFERENCE, speedups
-from echocycle.benchmarks.operations import BenchPlan, Ground, make_plan
 from echocycle.benchmarks.page import render_page, write_page
 from echocycle.benchmarks.report import chart, compare, operations_of, short, table_of, whole_chain
 from echocycle.data.store import Store
@@ -218,7 +218,7 @@ def test_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (quick.clips, quick.unlabelled) == (full.clips, full.unlabelled) == (2, 1)
     assert full.starts is None
     for gib, batches in ((80, (20, 10, 20)), (24, (2, 1, 2))):
-        monkeypatch.setattr(operations, "available_bytes", lambda _, gib=gib: gib * 2**30)
+        monkeypatch.setattr(ground, "available_bytes", lambda _, gib=gib: gib * 2**30)
         gpu = make_plan(torch.device("cuda"), quick=True)
         assert (gpu.clips, gpu.unlabelled, gpu.pairs) == batches
         assert gpu.starts is None

@@ -12,7 +12,7 @@ from helpers import formulas
 from torch import Tensor, nn
 
 from echocycle.benchmarks import reference
-from echocycle.benchmarks.operations import starts_in
+from echocycle.benchmarks.clip_loading import starts_in
 from echocycle.data.clips import ClipBatch, ClipSampler, CycleBatch, StepData, Stream, TracedBatch
 from echocycle.data.labels import TrainingData, draw_budget
 from echocycle.data.store import Store
