@@ -8,12 +8,7 @@ from torch import Tensor
 
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.ground import PAD, Ground
-from echocycle.benchmarks.measure import (
-    OURS,
-    REFERENCE,
-    Meter,
-    Operation,
-)
+from echocycle.benchmarks.measure import OURS, REFERENCE, Meter, Operation
 from echocycle.data.clips import ClipBatch, ClipSampler, StepData, Stream, cut_clip
 from echocycle.data.labels import TrainingData
 from echocycle.data.store import SIZE

@@ -21,9 +21,7 @@ from echocycle.benchmarks.measure import (
 from echocycle.evaluation.protocols import starts_of
 from echocycle.inference.clips import predict_clips
 from echocycle.models.specs import Part
-from echocycle.settings.stages import (
-    EvaluateSettings,
-)
+from echocycle.settings.stages import EvaluateSettings
 
 
 def measure_evaluation(ground: Ground, part: Part, plain: nn.Module) -> Operation:

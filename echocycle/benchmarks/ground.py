@@ -14,11 +14,7 @@ from echocycle.device import choose_precision
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.phantom.write import write_phantom
 from echocycle.segmentation.css import CSSOptions
-from echocycle.settings.stages import (
-    LabelSettings,
-    LoopSettings,
-    PrepareSettings,
-)
+from echocycle.settings.stages import LabelSettings, LoopSettings, PrepareSettings
 from echocycle.training.memory import available_bytes
 from echocycle.training.method import Inputs
 

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 
 from echocycle.benchmarks.clip_loading import measure_input
 from echocycle.benchmarks.ground import Ground
-from echocycle.benchmarks.measure import (
-    Operation,
-)
+from echocycle.benchmarks.measure import Operation
 from echocycle.benchmarks.regression import measure_regression
 from echocycle.benchmarks.segmentation import measure_segmentation
 

@@ -10,14 +10,7 @@ from torch import Tensor, nn
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.evaluation import measure_evaluation
 from echocycle.benchmarks.ground import Ground
-from echocycle.benchmarks.measure import (
-    OURS,
-    Meter,
-    Operation,
-    count_flops,
-    precisions,
-    references,
-)
+from echocycle.benchmarks.measure import OURS, Meter, Operation, count_flops, precisions, references
 from echocycle.benchmarks.steps import train_beside
 from echocycle.data.clips import ClipBatch, StepData
 from echocycle.data.labels import TrainingData
@@ -25,9 +18,7 @@ from echocycle.models.preprocess import Preprocess
 from echocycle.regression.student import Student, StudentOptions
 from echocycle.regression.supervised import SupervisedRegression
 from echocycle.regression.teacher import Teacher, TeacherOptions
-from echocycle.settings.stages import (
-    RegressSettings,
-)
+from echocycle.settings.stages import RegressSettings
 
 
 def measure_regression(ground: Ground) -> Iterator[Operation]:

@@ -8,22 +8,13 @@ import torch
 from echocycle.benchmarks import reference
 from echocycle.benchmarks.ground import Ground
 from echocycle.benchmarks.masks import measure_masks
-from echocycle.benchmarks.measure import (
-    OURS,
-    Meter,
-    Operation,
-    count_flops,
-    precisions,
-    references,
-)
+from echocycle.benchmarks.measure import OURS, Meter, Operation, count_flops, precisions, references
 from echocycle.benchmarks.steps import train_beside
 from echocycle.benchmarks.trained import trained_segmenter
 from echocycle.data.clips import CycleBatch, StepData, TracedBatch
 from echocycle.models.preprocess import Preprocess, resize
 from echocycle.segmentation.css import CSS
-from echocycle.settings.stages import (
-    SegmentSettings,
-)
+from echocycle.settings.stages import SegmentSettings
 
 
 def measure_segmentation(ground: Ground) -> Iterator[Operation]:

@@ -8,16 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from echocycle.benchmarks.measure import (
-    OURS,
-    Meter,
-)
+from echocycle.benchmarks.measure import OURS, Meter
 from echocycle.data.labels import TrainingData
 from echocycle.runs import Run
-from echocycle.settings.stages import (
-    LoopSettings,
-    OptimiserSettings,
-)
+from echocycle.settings.stages import LoopSettings, OptimiserSettings
 from echocycle.training.loop import fit
 from echocycle.training.method import Method
 

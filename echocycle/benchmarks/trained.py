@@ -9,10 +9,7 @@ from echocycle.data.labels import TrainingData
 from echocycle.models.specs import Part
 from echocycle.runs import Run
 from echocycle.segmentation.supervised import SupervisedOptions, SupervisedSegmentation
-from echocycle.settings.stages import (
-    OptimiserSettings,
-    SegmentSettings,
-)
+from echocycle.settings.stages import OptimiserSettings, SegmentSettings
 from echocycle.training.loop import fit
 from echocycle.training.method import Inputs
 
