@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from echocycle.bundle import Bundle
     from echocycle.data.mask_set import MaskSet
     from echocycle.data.store import Store
-    from echocycle.inference.batch import Results
+    from echocycle.inference.results import Results
 else:  # the command line reads these signatures, and the classes themselves would bring PyTorch and pandas
     Bundle = MaskSet = Store = Results = Any
 

@@ -23,7 +23,7 @@ from echocycle.experiments import run as experiments
 from echocycle.methods import options_of
 from echocycle.models.specs import Part, SegmenterSpec
 from echocycle.recordings.video import write_mjpeg
-from echocycle.runs import versions
+from echocycle.runs import finished, versions
 from echocycle.settings.convert import to_dict
 from echocycle.settings.presets import PRESETS, preset
 from echocycle.settings.stages import SegmentSettings
@@ -436,7 +436,7 @@ def test_a_run_of_another_store_is_refused(store: Store, tmp_path: Path) -> None
     with pytest.raises(EchocycleError, match="is not the store that"):
         stages.evaluate(run)
     with pytest.raises(EchocycleError, match="not regress"):
-        stages.finished(run, "regress")
+        finished(run, "regress")
 
 
 # --------------------------------------------------------------------------------------------- exit codes
