@@ -227,7 +227,8 @@ class _Batch:
         if found is not None and self._holds(found, place, size, digest):
             self._take(each, found, f" (predicted before; delete {path} to do it again)")
             return None
-        return _Read(cut_sector(read_recording(each.path)), place, size, digest)
+        recording = read_recording(each.path, color=self.model.description.color)
+        return _Read(cut_sector(recording), place, size, digest)
 
     def _holds(self, found: Prediction, place: str, size: int, digest: str) -> bool:
         """Whether an earlier result is whole, and what this model and stride would give of the file as it is now."""
