@@ -37,6 +37,11 @@ class BundleDescription:
         """Short hash of all weights."""
         return "-".join(part.sha256[:12] for part in self.parts.values())
 
+    @property
+    def color(self) -> bool:
+        """Whether the model was trained on RGB."""
+        return any(part.spec.get("color") is True for part in self.parts.values())
+
 
 PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
 """Models that come with the package, by the name that stands for their path."""

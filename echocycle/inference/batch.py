@@ -162,7 +162,8 @@ class _Batch:
             found, path = earlier
             self._take(each, found, f" (predicted before; delete {path} to do it again)")
             return None
-        return _Read(cut_sector(read_recording(each.path)), place, size, digest)
+        recording = read_recording(each.path, color=self.model.description.color)
+        return _Read(cut_sector(recording), place, size, digest)
 
     def _take(self, each: Input, found: Prediction, before: str = "") -> None:
         """Add a result to the table and say it."""

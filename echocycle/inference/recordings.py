@@ -30,13 +30,17 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
     `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
-    return predict_cut(cut_sector(read_recording(path)), str(path), bundle, verdict, device, stride)
+    cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
+    return predict_cut(cut, str(path), bundle, verdict, device, stride)
 
 
 def predict_cut(
     cut: CutRecording, source: str, bundle: Bundle, verdict: Verdict | None, device: torch.device, stride: int = 4
 ) -> Prediction:
-    """`predict_recording` of what was read and cut already; `source` is the recording's name in the result."""
+    """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
+
+    For a model that was trained on RGB it must have been read in colour.
+    """
     check_parts(bundle)
     frames = cut.frames
     warnings = model_warnings(bundle, verdict)
@@ -61,7 +65,8 @@ def predict_cut(
         return _without_ef(result, reason)
     if not math.isfinite(cut.fps):
         notes.append(RATE_UNKNOWN)
-    networks_input = _as_trained(frames, bundle)
+    networks_input, more = _as_trained(cut, bundle)
+    notes += more
     small: np.ndarray | None = None
     if bundle.segmenter is not None:
         blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device))
@@ -98,7 +103,21 @@ def _without_ef(result: Prediction, reason: str) -> Prediction:
     return replace(result, ef=None, not_measured=reason)
 
 
-def _as_trained(frames: np.ndarray, bundle: Bundle) -> np.ndarray:
-    """Grey frames as the model's networks take them: as they are, or three times where it was trained on RGB."""
-    color = any(part.spec.color for part in bundle.parts().values())
-    return np.broadcast_to(frames[..., None], (*frames.shape, 3)) if color else frames
+def _takes_color(bundle: Bundle) -> bool:
+    """Whether the model was trained on RGB."""
+    return any(part.spec.color for part in bundle.parts().values())
+
+
+def _as_trained(cut: CutRecording, bundle: Bundle) -> tuple[np.ndarray, list[str]]:
+    """Frames as the model's networks take them, as `prepare` gave them for training; notes.
+
+    A model that was trained on RGB gets RGB, or grey three times where the picture was cut.
+    """
+    if not _takes_color(bundle):
+        return cut.frames, []
+    if cut.colours is not None:
+        return cut.colours, []
+    if cut.sector is None:
+        raise ValueError("the model was trained on RGB, so the recording must be read with color=True")
+    note = "The picture was cut and is given in grey; the model was trained on RGB."
+    return np.broadcast_to(cut.frames[..., None], (*cut.frames.shape, 3)), [note]

@@ -78,6 +78,8 @@ class CutRecording:
     sector: Sector | None
     """None when the picture already had the network's size and was left alone."""
     notes: tuple[str, ...]
+    colours: np.ndarray | None = None
+    """uint8 RGB (time, size, size, 3), as `frames` else; None where the picture was cut, or was read in grey."""
 
 
 def find_sector(frames: np.ndarray) -> Sector:
@@ -91,20 +93,21 @@ def find_sector(frames: np.ndarray) -> Sector:
 def cut_sector(recording: Recording, size: int = ECHONET_SIZE, sector: Sector | None = None) -> CutRecording:
     """Cut the fan out as a grey square of `size` pixels.
 
-    A picture of that size already, with square pixels, is at most turned. Others are made square, turned so that
-    the probe is at the top where that is sure, and cut; `affine` leads back to the stored pixels. A `sector` that is
-    given is taken as it is, in a picture that is not turned.
+    A picture of that size already, with square pixels, is at most turned, and keeps its colours. Others are made
+    square, turned so that the probe is at the top where that is sure, and cut; `affine` leads back to the stored
+    pixels. A `sector` that is given is taken as it is, in a picture that is not turned.
     """
     frames = to_grey(recording.frames)
     if frames.shape[1:] == (size, size) and recording.pixel_aspect == 1:
         _, view, more = _look(frames, View((size, size)), None)
         return CutRecording(
-            frames=np.ascontiguousarray(np.stack([view.turn.apply(frame) for frame in frames])),
+            frames=_turned(frames, view),
             fps=recording.fps,
             affine=view.affine(),
             spacing_mm=view.spacing(recording.spacing_mm),
             sector=None,
             notes=(*recording.notes, *more),
+            colours=_turned(recording.frames, view) if recording.frames.ndim == 4 else None,
         )
     notes = list(recording.notes)
     view = View((frames.shape[1], frames.shape[2]), recording.pixel_aspect)
@@ -133,6 +136,11 @@ def cut_sector(recording: Recording, size: int = ECHONET_SIZE, sector: Sector | 
         sector=sector,
         notes=tuple(notes),
     )
+
+
+def _turned(frames: np.ndarray, view: View) -> np.ndarray:
+    """Frames, grey or RGB, turned upright."""
+    return np.ascontiguousarray(np.stack([view.turn.apply(frame) for frame in frames]))
 
 
 def locate_sector(recording: Recording) -> tuple[Sector, View, list[str]]:

@@ -9,7 +9,7 @@ PyAV is imported where it is used, so that this module needs nothing but numpy t
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +28,31 @@ from echocycle.recordings.timing import HIGHEST_FPS, Timing, compared, timing_of
 
 # FFmpeg also opens play lists, which name other files or hosts; only containers that hold video are allowed.
 CONTAINERS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,asf,gif,h264,hevc,mpegvideo"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What reads and writes motion JPEG in place of PyAV; see `use_backend`."""
+
+    note: str
+    """A sentence for the notes of every recording that it read."""
+    read_mjpeg: Callable[[Path, bool], tuple[np.ndarray, float, int]]
+    """Of a file, in colour or not: frames as in `Recording`, frames a second, frames that the header lists. Raises
+    `OSError` where nothing can be read."""
+    write_mjpeg: Callable[[Path, np.ndarray, float], None]
+    """Writes what `write_mjpeg` of this module is given."""
+
+
+_backend: Backend | None = None
+
+
+def use_backend(backend: Backend | None) -> None:
+    """From now on, in this process, let `backend` read and write motion JPEG files; None: PyAV again.
+
+    A module that takes PyAV's place may call this when it is imported as `av`, so that it holds in started processes.
+    """
+    global _backend
+    _backend = backend
 
 
 class DamagedVideoError(EchocycleError):
@@ -84,8 +109,9 @@ def read_video(
     with path.open("rb") as file:
         if _is_web_page(file.read(1024)):
             raise EchocycleError(f"{path} is a web page, not a video: the download failed. Download it again.")
-        if hasattr(_pyav(), "STANDS_IN"):
-            return _read_phantom(path, color)
+        backend = _handed_in()
+        if backend is not None:
+            return _read_with(backend, path, color)
         file.seek(0)
         return decode(file, path, color=color, damaged=damaged, even=even, watch=watch)
 
@@ -199,15 +225,14 @@ def _aspect(stream: Any, turn: Turn) -> tuple[float, list[str]]:
     return checked_aspect(1 / stated if turn.transposed else stated)
 
 
-def _read_phantom(path: Path, color: bool) -> Recording:
-    """A phantom's video on a machine without PyAV (see `scripts/standins/`); the note says so."""
-    av = _pyav()
+def _read_with(backend: Backend, path: Path, color: bool) -> Recording:
+    """A video as a backend that was handed in reads it; the note says so."""
     try:
-        frames, rate, listed = av.read_mjpeg(path, color)
+        frames, rate, listed = backend.read_mjpeg(path, color)
     except OSError as error:
         raise EchocycleError(str(error)) from None
     fps, fps_notes = checked_fps(rate)
-    return Recording(frames, fps, listed, (av.STANDS_IN, *fps_notes), UNKNOWN_SPACING, path)
+    return Recording(frames, fps, listed, (backend.note, *fps_notes), UNKNOWN_SPACING, path)
 
 
 def notes_on_frames(frames: np.ndarray) -> list[str]:
@@ -262,11 +287,11 @@ def write_mjpeg(path: Path, frames: np.ndarray, fps: float) -> None:
     This is the format of EchoNet-Dynamic. Full range at the best JPEG quality: on pure speckle, grey levels
     move by less than one on average and by about six at most. The same frames give the same bytes.
     """
-    av = _pyav()
-    if hasattr(av, "STANDS_IN"):  # a machine without PyAV, see `scripts/standins/`
+    backend = _handed_in()
+    if backend is not None:
         _check_frames(frames)
         with replacing(path) as temporary:
-            av.write_mjpeg(temporary, frames, fps)
+            backend.write_mjpeg(temporary, frames, fps)
         return
     quality = {"qmin": "1", "qmax": "1"}
     _write(path, frames, fps, codec="mjpeg", pixels="yuvj420p", options=quality, container={})
@@ -361,8 +386,14 @@ def _is_web_page(start: bytes) -> bool:
     return text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
 
 
+def _handed_in() -> Backend | None:
+    """What `use_backend` was given, if anything."""
+    _pyav()  # a module in its place hands its backend in when it is imported
+    return _backend
+
+
 def _pyav() -> ModuleType:
-    """PyAV, or a clear error. No other decoder stands in for it, since none rejects a damaged frame."""
+    """PyAV, or a clear error. No other decoder is tried, since none rejects a damaged frame."""
     try:
         import av
     except ImportError:

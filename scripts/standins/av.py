@@ -1,6 +1,6 @@
 """In place of PyAV: motion-JPEG AVI by OpenCV, for phantoms alone, since OpenCV passes damaged frames without a word.
 
-It has not PyAV's names but two functions, which `echocycle.recordings.video` calls when it meets this module.
+It has not PyAV's names but two functions, which it hands to `echocycle.recordings.video` when it is imported as `av`.
 """
 
 from pathlib import Path
@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-STANDS_IN = "read with OpenCV in place of PyAV, which passes damaged frames without a word"
+from echocycle.recordings.video import Backend, use_backend
+
+NOTE = "read with OpenCV in place of PyAV, which passes damaged frames without a word"
 
 
 def write_mjpeg(path: Path, frames: np.ndarray, fps: float) -> None:
@@ -41,3 +43,7 @@ def read_mjpeg(path: Path, color: bool) -> tuple[np.ndarray, float, int]:
     if not frames:
         raise OSError(f"OpenCV reads no frame of {path}.")
     return np.stack(frames), fps, listed
+
+
+if __name__ == "av":  # in PyAV's place, in a started process too; a test loads this file by another name, beside PyAV
+    use_backend(Backend(NOTE, read_mjpeg, write_mjpeg))

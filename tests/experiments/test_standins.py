@@ -163,6 +163,23 @@ def test_videos(tmp_path: Path, color: bool) -> None:
     assert np.abs(found.astype(int) - theirs).max() <= 2
 
 
+def test_in_the_place_of_pyav(tmp_path: Path) -> None:
+    """Imported as `av`, as in a started process, the stand-in hands itself in, and every recording says so."""
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        f"sys.path.insert(0, {str(STANDINS)!r})\n"
+        "from echocycle.recordings.video import read_video, write_mjpeg\n"
+        "frames = np.arange(3, dtype=np.uint8).repeat(112 * 112).reshape(3, 112, 112) * 80\n"
+        "write_mjpeg(Path('a.avi'), frames, 50)\n"
+        "found = read_video(Path('a.avi'))\n"
+        "print(found.notes[0], found.fps, found.frames[:, 0, 0].tolist())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == f"{standin('av').NOTE} 50.0 [0, 80, 160]", done.stderr
+
+
 def blocked_packages() -> list[str]:
     """Top-level names of every installed package that the machine for long runs need not have."""
     from packaging.requirements import Requirement

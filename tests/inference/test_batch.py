@@ -97,10 +97,10 @@ def test_an_error_of_any_class_ends_one_recording_only(
     module = predict_batch if where == "read_recording" else inference
     original = getattr(module, where)
 
-    def failing(*arguments: Any) -> Any:
+    def failing(*arguments: Any, **named: Any) -> Any:
         if any("b.avi" in str(each) for each in arguments if isinstance(each, str | Path)):
             raise error
-        return original(*arguments)
+        return original(*arguments, **named)
 
     monkeypatch.setattr(module, where, failing)
     out = tmp_path / "out"
@@ -129,10 +129,10 @@ def test_an_interrupt_ends_all(
     copies(clip, *(folder / f"{name}.avi" for name in "abc"))
     original = predict_batch.read_recording
 
-    def interrupted(path: Path) -> Any:
+    def interrupted(path: Path, **named: Any) -> Any:
         if path.name == "c.avi":
             raise KeyboardInterrupt
-        return original(path)
+        return original(path, **named)
 
     with monkeypatch.context() as inside:
         inside.setattr(predict_batch, "read_recording", interrupted)

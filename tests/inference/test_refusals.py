@@ -80,10 +80,10 @@ def test_an_output_folder_that_goes_away_ends_the_call(
     out = tmp_path / "out"
     original = predict_batch.read_recording
 
-    def removing(path: Path) -> Any:
+    def removing(path: Path, **named: Any) -> Any:
         if path.name == "b.avi":
             shutil.rmtree(out)
-        return original(path)
+        return original(path, **named)
 
     monkeypatch.setattr(predict_batch, "read_recording", removing)
     assert main(call(model, out, tmp_path / "in")) == 3
@@ -95,7 +95,7 @@ def test_an_output_folder_that_goes_away_ends_the_call(
 
 
 def test_the_output_folder_is_looked_at_first(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict_batch, "read_recording", lambda *_: pytest.fail("went on"))
+    monkeypatch.setattr(predict_batch, "read_recording", lambda *_, **__: pytest.fail("went on"))
     for name in ("predictions.csv", "failures.csv"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text("FileName,EF\na,50\n")

@@ -197,6 +197,21 @@ def test_colour_and_unknown_spacing() -> None:
     assert np.isnan(cut.spacing_mm).all()
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_picture_that_is_not_cut_keeps_its_colours(flipped: bool) -> None:
+    """Turned as the grey frames are; one that is cut, or has other than square pixels, or is grey has none."""
+    grey = fan_clip(shape=(112, 112), apex=(61.0, 5.0), depth=104.0)[:, :: -1 if flipped else 1]
+    rgb = np.stack([grey, grey // 2, grey // 3], axis=-1)
+    cut = cut_sector(recording(rgb))
+    assert any("flipped" in note for note in cut.notes) == flipped
+    assert cut.colours is not None
+    np.testing.assert_array_equal(cut.colours, rgb[:, :: -1 if flipped else 1])
+    np.testing.assert_array_equal(to_grey(cut.colours), cut.frames)
+    assert cut_sector(recording(grey)).colours is None
+    assert cut_sector(replace(recording(rgb), pixel_aspect=1.2)).colours is None
+    assert cut_sector(recording(rgb[:, 8:])).colours is None
+
+
 @pytest.mark.parametrize(("name", "shrunk"), [("color3d_jpeg_baseline.dcm", 1), ("examples_ybr_color.dcm", 2)])
 def test_real_clip(name: str, shrunk: int) -> None:
     """A SonoSite clip with texts, a ruler and a probe mark; the second file is the first at half the size."""

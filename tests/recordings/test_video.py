@@ -243,6 +243,36 @@ def test_writing_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_backend_that_is_handed_in_is_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For reading and writing motion JPEG, with its note; what it cannot read is a clear error; then PyAV again."""
+    monkeypatch.setattr(video, "_backend", None)
+    frames = colours(3)
+
+    def read(path: Path, color: bool) -> tuple[np.ndarray, float, int]:
+        if path.name != "clip.avi":
+            raise OSError(f"no frame of {path}")
+        return (frames if color else frames[..., 0]), 25.0, 4
+
+    def write(path: Path, given: np.ndarray, fps: float) -> None:
+        path.write_bytes(b"%d frames" % len(given))
+
+    (tmp_path / "other.avi").write_bytes(b"other")
+    whole = read_video(clip)
+    video.use_backend(video.Backend("read by another hand", read, write))
+    found = read_video(clip, color=True)
+    np.testing.assert_array_equal(found.frames, frames)
+    assert (found.fps, found.listed_frames, found.notes) == (25.0, 4, ("read by another hand",))
+    assert read_video(clip).frames.shape == (3, 112, 112)
+    with pytest.raises(EchocycleError, match=r"no frame of .*other\.avi"):
+        read_video(tmp_path / "other.avi")
+    write_mjpeg(tmp_path / "new.avi", frames, 50)
+    assert (tmp_path / "new.avi").read_bytes() == b"3 frames"
+    with pytest.raises(ValueError, match="must be uint8"):
+        write_mjpeg(tmp_path / "new.avi", frames.astype(float), 50)
+    video.use_backend(None)
+    np.testing.assert_array_equal(read_video(clip).frames, whole.frames)
+
+
 def test_without_pyav_the_error_says_so(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_import = builtins.__import__
 
