@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from echocycle.console import output
+from echocycle.errors import EchocycleError
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.settings.flags import Flat, Model, Out, Several, Unseen
@@ -178,6 +179,8 @@ def report(
         delivered: The run whose model is handed on, which the page begins with; by default the last that predicts EF.
         overlays: A folder in which `predict` left overlay videos of the patients.
     """
+    if not runs:  # said before pandas and matplotlib are imported
+        raise EchocycleError("Name at least one run to report on.")
     from echocycle.reporting.collect import write_report
 
     page = write_report([Path(run) for run in runs], Path(out), title, delivered=delivered, overlays=overlays)

@@ -118,7 +118,7 @@ def test_another_job_takes_over_nothing(tmp_path: Path, capsys: pytest.CaptureFi
     other = PartialFolder(tmp_path / "store", {**JOB, "list": "xyz"}, seal="store.json")
     assert other.begin()
     assert [path.name for path in other.path.iterdir()] == ["started.json"]
-    assert "half-made" in capsys.readouterr().err
+    assert "incomplete" in capsys.readouterr().err
 
 
 def test_a_folder_that_says_to_be_whole_and_is_not_is_made_anew(
