@@ -8,24 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echocycle.models.fuse import Folding
+from echocycle.models.segmenter import ConvBlock
 from echocycle.models.video_segmenter import VideoSegmenter
 
 WINDOW = 96  # frames that share one context: about two beats, so that a probe that wanders off is followed
 TINY = 1e-4
-
-
-class _Block(nn.Sequential):
-    """Twice: 3x3 convolution, batch normalisation, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int):
-        layers: list[nn.Module] = []
-        for channels in (inputs, outputs):
-            layers += [
-                nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(inplace=True),
-            ]
-        super().__init__(*layers)
 
 
 class BeatSegmenter(Folding, VideoSegmenter):
@@ -39,9 +26,9 @@ class BeatSegmenter(Folding, VideoSegmenter):
         super().__init__()
         widths = [width * min(2 ** (level + 1), 8) for level in range(depth)]
         self.dim = widths[-1]
-        self.encoder = nn.ModuleList(_Block(a, b) for a, b in zip([4, *widths[:-1]], widths, strict=True))
+        self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in zip([4, *widths[:-1]], widths, strict=True))
         self.context = nn.ModuleList(nn.Conv2d(2 * b, b, 1) for b in widths[1:])
-        self.decoder = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.decoder = nn.ModuleList(ConvBlock(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.Conv2d(widths[0], 4, 1)
         self.to(memory_format=torch.channels_last)
 

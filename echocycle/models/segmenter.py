@@ -125,7 +125,7 @@ class DeepLab(FrameSegmenter, DeepLabV3):
         return F.interpolate(logits, size=list(size), mode="bilinear", align_corners=False)[:, 0]
 
 
-class _Block(nn.Sequential):
+class ConvBlock(nn.Sequential):
     """Twice: 3x3 convolution, batch normalisation, ReLU."""
 
     def __init__(self, inputs: int, outputs: int):
@@ -150,8 +150,8 @@ class UNet(FrameSegmenter):
         super().__init__()
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.dim = widths[-1]
-        self.encoder = nn.ModuleList(_Block(a, b) for a, b in zip([3, *widths[:-1]], widths, strict=True))
-        self.decoder = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in zip([3, *widths[:-1]], widths, strict=True))
+        self.decoder = nn.ModuleList(ConvBlock(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.Conv2d(width, 1, 1)
 
     def encode(self, frames: Tensor) -> list[Tensor]:
