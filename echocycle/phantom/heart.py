@@ -190,7 +190,8 @@ class ClipPlan:
             return true[0], true[1]
         ratios = [volume_ratio(read, clean) for read, clean in zip(self.chords, self.true_chords, strict=True)]
         # no reader calls the smaller of the two end diastole
-        return true[0] * ratios[0], min(true[1] * ratios[1], 0.97 * true[0] * ratios[0])
+        edv = true[0] * ratios[0]
+        return edv, min(true[1] * ratios[1], 0.97 * edv)
 
 
 def plan_clip(index: int, settings: PhantomSettings) -> ClipPlan:

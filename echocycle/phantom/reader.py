@@ -68,5 +68,5 @@ def volume_ratio(read: NDArray[np.float64], true: NDArray[np.float64]) -> float:
     for chords in (read, true):
         length = np.hypot(*(chords[0, 2:] - chords[0, :2]))
         widths = np.hypot(*(chords[1:, 2:] - chords[1:, :2]).T)
-        volumes.append(length * float(np.mean(widths**2)))
+        volumes.append(float(length * np.mean(widths**2)))
     return volumes[0] / volumes[1]

@@ -1,6 +1,9 @@
 """Readers' outlines against geometry that is known."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from skimage.draw import polygon2mask
 
@@ -9,6 +12,7 @@ from echocycle.phantom.clip import label_of
 from echocycle.phantom.heart import plan_clip
 from echocycle.phantom.reader import WAVES, Hand, as_read, draw_hands, volume_ratio
 from echocycle.phantom.settings import PhantomSettings
+from echocycle.phantom.write import write_phantom
 
 NO_WAVES = np.zeros((2, 1 + WAVES))
 
@@ -94,3 +98,13 @@ def test_the_hard_world_is_a_set_of_settings_and_what_is_named_wins() -> None:
 def test_noise_outside_its_range_is_refused() -> None:
     with pytest.raises(EchocycleError, match="reader_noise"):
         PhantomSettings(reader_noise=-1)
+
+
+def test_the_lists_of_the_hard_world_are_plain_numbers(tmp_path: Path) -> None:
+    settings = PhantomSettings(
+        world="hard", videos=3, val=1, test=1, frames_min=28, frames_median=28, frames_max=40, seed=4
+    )
+    write_phantom(tmp_path / "P", settings)
+    listed = pd.read_csv(tmp_path / "P" / "FileList.csv")
+    assert [str(listed[name].dtype) for name in ("EF", "EDV", "ESV")] == ["float64"] * 3
+    assert listed["EF"].to_numpy() == pytest.approx(100 * (1 - listed["ESV"] / listed["EDV"]).to_numpy(), abs=1e-9)
