@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from echocycle.datasets.records import EchonetSettings, Record
 from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, Row, affine_text, annotation_of, number_or_none
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
+from echocycle.recordings.archive import opened
 from echocycle.settings.stages import PrepareSettings
 
 
@@ -40,7 +42,8 @@ def decode_video(job: tuple[Record, PrepareSettings]) -> Decoded:
     """Read, cut and measure one video. A damaged one is reported and left out, whatever is wrong with it."""
     record, settings = job
     try:
-        return _decode(record, settings)
+        with opened(record.path) as file:
+            return _decode(record, file, settings)
     except Exception as error:  # one bad file never ends a batch
         known = isinstance(error, EchocycleError)
         words = str(error) if known else f"{record.path} fails in an unexpected way ({error!r})."
@@ -48,7 +51,7 @@ def decode_video(job: tuple[Record, PrepareSettings]) -> Decoded:
         return Decoded(record.name, None, None, b"", (finding,))
 
 
-def _decode(record: Record, settings: PrepareSettings) -> Decoded:
+def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
     from echocycle.recordings.recording import read_recording
 
     findings: list[Finding] = []
@@ -57,7 +60,7 @@ def _decode(record: Record, settings: PrepareSettings) -> Decoded:
         findings.append(Finding(level, kind, (record.name,), message))
 
     recording = read_recording(
-        record.path, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
+        file, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
     )
     for text in recording.notes:
         note("note", "video-note", text)
@@ -103,7 +106,7 @@ def _decode(record: Record, settings: PrepareSettings) -> Decoded:
         affine=affine_text(affine),
         spacing_row_mm=number_or_none(spacing[0]),
         spacing_column_mm=number_or_none(spacing[1]),
-        sha256=sha256(record.path),
+        sha256=sha256(file),
     )
     return Decoded(record.name, np.ascontiguousarray(frames), row, traces, tuple(findings))
 

@@ -23,6 +23,7 @@ from echocycle.inference.inputs import Input, find_inputs
 from echocycle.inference.lazy_model import Device, LazyModel
 from echocycle.inference.results import Results, earlier_result, place_of
 from echocycle.progress import track
+from echocycle.recordings.archive import opened
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.sector import CutRecording, cut_sector
 from echocycle.writers import WRITERS
@@ -153,17 +154,18 @@ class _Batch:
 
     def _read(self, each: Input) -> _Read | None:
         """The recording, cut; None if its result lies there already and was taken."""
-        if not each.path.is_file():
-            read_recording(each.path)  # says what is wrong
-        place = place_of(each, self.out)
-        size, digest = each.path.stat().st_size, sha256(each.path)
-        earlier = earlier_result(self.out, place, (size, digest), self.model.identity, self.model.stride)
-        if earlier is not None:
-            found, path = earlier
-            self._take(each, found, f" (predicted before; delete {path} to do it again)")
-            return None
-        recording = read_recording(each.path, color=self.model.description.color)
-        return _Read(cut_sector(recording), place, size, digest)
+        with opened(each.path) as file:
+            if not file.is_file():
+                read_recording(file)  # says what is wrong
+            place = place_of(each, self.out)
+            size, digest = file.stat().st_size, sha256(file)
+            earlier = earlier_result(self.out, place, (size, digest), self.model.identity, self.model.stride)
+            if earlier is not None:
+                found, path = earlier
+                self._take(each, found, f" (predicted before; delete {path} to do it again)")
+                return None
+            recording = read_recording(file, color=self.model.description.color)
+            return _Read(cut_sector(recording), place, size, digest)
 
     def _take(self, each: Input, found: Prediction, before: str = "") -> None:
         """Add a result to the table and say it."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from echocycle.errors import EchocycleError
+from echocycle.recordings.archive import opened
 from echocycle.recordings.colour import FlowWatch
 from echocycle.recordings.decline import NEEDED, DeclinedError
 from echocycle.recordings.dicom import is_dicom, read_dicom
@@ -25,6 +26,8 @@ def read_recording(
 ) -> Recording:
     """Read a DICOM cine or a video file, whichever `path` is; see `read_video` and `read_dicom`.
 
+    `path` may stand for a member of a zip (`archive.py`).
+
     Raises:
         DeclinedError: it is no grey two-dimensional ultrasound cine; the reason is said.
         EchocycleError: it is no recording, it is larger than the budget, or it cannot be opened.
@@ -32,8 +35,9 @@ def read_recording(
     """
     path = Path(path)
     try:
-        check_is_a_file_with_content(path)
-        recording = _read(path, color, damaged, even)
+        with opened(path) as file:
+            check_is_a_file_with_content(file)
+            recording = replace(_read(file, color, damaged, even), source=path)
     except OSError as error:
         raise EchocycleError(f"{path} cannot be read ({error.strerror or type(error).__name__}).") from None
     return replace(recording, notes=(*recording.notes, *note_on_repeats(recording.frames, recording.fps)))

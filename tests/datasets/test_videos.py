@@ -3,6 +3,7 @@
 import os
 import shutil
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from echocycle.datasets.prepare import prepare_store
 from echocycle.datasets.records import EchonetFolder, Record
 from echocycle.datasets.videos import read_videos
 from echocycle.errors import EchocycleError
+from echocycle.files import sha256
 from echocycle.recordings.video import read_video, write_mjpeg, write_mp4
 from echocycle.settings.stages import PrepareSettings
 
@@ -91,8 +93,9 @@ def test_names_that_are_not_utf8_and_folders_of_results(tmp_path: Path) -> None:
     root = tmp_path / "own"
     save_cine(root / "a.dcm", FRAMES)
     os.rename(root / "a.dcm", os.fsencode(root) + b"/Z\xfcrich.dcm")
-    for folder, mark in (("run", "run.json"), ("store", "store.json"), ("out", "predictions.csv")):
+    for folder, mark in (("run", "run.json"), ("store", "store.json"), ("half.partial", "started.json")):
         touch(root, f"{folder}/{mark}", f"{folder}/x.mp4")
+    touch(root, "out/predictions.csv", "out/a.dcm.json", "out/a.dcm.overlay.mp4")
     store = prepare_store(root, tmp_path / "store", HERE)
     assert store.index["name"].tolist() == ["Z\\xfcrich"]
     assert store.index["file"].tolist() == ["Z\\xfcrich.dcm"]
@@ -218,6 +221,32 @@ def test_every_format_comes_out_as_the_same_frames(tmp_path: Path) -> None:
     text = b"".join(file.read_bytes() for file in store.path.rglob("*") if file.suffix not in (".u8", ""))
     assert b"Doe" not in text
     assert b"424242" not in text
+
+
+def test_recordings_in_a_zip_and_beside_a_dicomdir(tmp_path: Path) -> None:
+    """A zip is trained on as it is: the list names what is in it, with the archive's name or without."""
+    root = tmp_path / "own"
+    save_cine(root / "disc" / "IM_0001", FRAMES)
+    save_cine(tmp_path / "IM_0002", fan(seed=1)[0])
+    write_mjpeg(tmp_path / "c.avi", fan(seed=2)[0], 50)
+    with zipfile.ZipFile(root / "study.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "IM_0002", "p2/IM_0002")
+        archive.write(tmp_path / "c.avi", "c.avi")
+        archive.writestr("../evil.avi", b"RIFF....AVI LIST")
+        archive.writestr("torn.avi", b"RIFF....AVI LIST")
+    rows = "IM_0001,50,train\np2\\IM_0002,51,val\nstudy.zip!/c,52,test\n"
+    (root / "videos.csv").write_text(f"file,EF,split\n{rows}")
+    before = sorted(root.rglob("*"))
+    store = prepare_store(root, tmp_path / "store", HERE)
+    assert sorted(root.rglob("*")) == before
+    assert store.index["name"].tolist() == ["disc-IM_0001", "study-p2-IM_0002", "study-c"]
+    assert store.index["file"].tolist() == ["disc/IM_0001", "study.zip!/p2/IM_0002", "study.zip!/c.avi"]
+    assert store.index["split"].tolist() == ["train", "val", "test"]
+    assert store.index["sha256"][1] == sha256(tmp_path / "IM_0002")
+    np.testing.assert_array_equal(store.frames(1), fan(seed=1)[0])
+    report = (store.path / "report.json").read_text()
+    assert "leads out of the archive" in report
+    assert "torn.avi cannot be opened as a video" in report
 
 
 def test_echonets_layout_takes_dicom_and_mov(tmp_path: Path) -> None:

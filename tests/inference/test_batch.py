@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -419,3 +420,31 @@ def test_every_call_says_the_models_verdict(
     (own / "model" / "verdict.json").write_text('{"split": "test"}')
     assert main(line) == 2
     assert "verdict.json is not a readable verdict" in told(capsys)
+
+
+# ------------------------------------------------------------------------------------------------ archives
+
+
+def test_recordings_in_a_zip_are_resumed_by_their_content(
+    clip: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], seen: list[str]
+) -> None:
+    """Results are named by archive and member, made again only where the member changed, and nothing lies beside it."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+
+    def pack(**changed: bytes) -> None:
+        with zipfile.ZipFile(folder / "study.zip", "w") as archive:
+            for name in ("a", "b"):
+                archive.writestr(f"p1/{name}.avi", changed.get(name, clip.read_bytes()))
+
+    pack()
+    assert main(call(model, out, folder)) == 0
+    assert [row["source"] for row in rows_of(out / "predictions.csv")] == [
+        f"{folder}/study.zip!/p1/{name}.avi" for name in ("a", "b")
+    ]
+    assert (out / "study.zip!" / "p1" / "a.avi.json").exists()
+    assert [path.name for path in folder.iterdir()] == ["study.zip"]
+    pack(b=b"RIFF....AVI torn")
+    assert main(call(model, out, folder)) == 1
+    assert seen == ["a.avi", "b.avi"]  # neither again
+    assert "study.zip!/p1/b.avi cannot be opened as a video" in told(capsys)
