@@ -59,9 +59,7 @@ def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
     def note(level: Level, kind: str, message: str) -> None:
         findings.append(Finding(level, kind, (record.name,), message))
 
-    recording = read_recording(
-        file, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
-    )
+    recording = read_recording(file, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise")
     for text in recording.notes:
         note("note", "video-note", text)
     compare_with_list(record, recording, note)
@@ -72,9 +70,11 @@ def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
     check_orientation(recording.frames, note)  # as it came: a cut looks for a sector that points up
     ed_frame = es_frame = -1
     traces = bytes(2 * TRACE_BYTES)
-    pair = traced_pair(record, len(frames), height, width, reader_settings(settings))
+    stored = recording.stored_frames  # frame numbers in lists are those of the file, not of an even grid
+    count = len(frames) if stored is None else int(stored.max()) + 1
+    pair = traced_pair(record, count, height, width, reader_settings(settings))
     if record.contours:
-        from_files = contour_pair(record, len(frames), height, width)
+        from_files = contour_pair(record, count, height, width)
         if isinstance(from_files, Finding):
             findings.append(from_files)
         else:
@@ -84,7 +84,7 @@ def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
         findings += pair.notes
         compare_with_picture(recording.frames, pair.masks, sector, note)
         if masks.any(axis=(1, 2)).all():
-            ed_frame, es_frame = pair.ed_frame, pair.es_frame
+            ed_frame, es_frame = (_place(frame, stored) for frame in (pair.ed_frame, pair.es_frame))
             traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
             compare_with_label(pair.masks, record.ef, recording.spacing_mm, note)
         else:
@@ -109,6 +109,11 @@ def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
         sha256=sha256(file),
     )
     return Decoded(record.name, np.ascontiguousarray(frames), row, traces, tuple(findings))
+
+
+def _place(frame: int, stored: np.ndarray | None) -> int:
+    """Where the frame of a file is on the even grid that its frames were put on."""
+    return frame if stored is None else int(np.abs(stored - frame).argmin())
 
 
 def _cut(recording: Any, settings: PrepareSettings, note: Callable[[Level, str, str], None]) -> Any:

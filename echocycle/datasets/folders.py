@@ -10,7 +10,6 @@ from echocycle.errors import EchocycleError
 from echocycle.recordings.find import RESULTS, Found, find_recordings
 
 
-
 def recordings_below(folder: Path) -> tuple[list[Path], list[Found]]:
     """Recordings below a folder in order, members of zip archives among them; and what cannot be reached."""
     try:

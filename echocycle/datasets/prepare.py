@@ -178,7 +178,7 @@ class _Writer:
         findings = merge_findings(source.findings, [finding_of(f) for e in self.entries for f in e["findings"]])
         report = {**source.report, "findings": [plain_finding(finding) for finding in findings]}
         write_json(self.folder / "report.json", report)
-        if phantom:
+        if phantom and self.job["settings"].get("time", "frames") == "frames":  # the true masks are of every frame
             write_truth(self.folder, source.root, [row["name"] for row in rows])
         write_json(self.folder / CHECKSUMS, checksums(self.folder))
         self._made.seal(

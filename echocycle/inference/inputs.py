@@ -2,11 +2,13 @@
 
 import hashlib
 import unicodedata
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from echocycle.files import printable
+from echocycle.recordings.archive import opened
 from echocycle.recordings.find import find_recordings, is_overlay
 from echocycle.writers.as_failures import Failure
 
@@ -27,6 +29,10 @@ class Input:
     def source(self) -> str:
         """The path as text that every program can read."""
         return printable(self.path)
+
+    def opened(self) -> AbstractContextManager[Path]:
+        """The file to read, for as long as it is read."""
+        return opened(self.path)
 
     @property
     def other_name(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from echocycle.bundle import Bundle, check_parts
 from echocycle.data.clips import clip_starts
 from echocycle.data.domain_shift import unlike
+from echocycle.data.rate import Time, places_at_rate, rate_for
 from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, with_masks
@@ -23,25 +24,38 @@ from echocycle.verdict import Verdict, read_verdict
 FRAMES_AT_ONCE = 64
 
 
-def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: int = 4) -> Prediction:
-    """EF, masks and beats of one recording.
+def predict_recording(
+    path: Path, bundle: Bundle, device: torch.device, stride: int = 4, time: Time = "auto"
+) -> Prediction:
+    """EF, masks and beats of one recording; `time` as `rate_for` takes it.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
     `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
     cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
-    return predict_cut(cut, str(path), bundle, verdict, device, stride)
+    return predict_cut(cut, str(path), bundle, verdict, device, stride, time)
 
 
 def predict_cut(
-    cut: CutRecording, source: str, bundle: Bundle, verdict: Verdict | None, device: torch.device, stride: int = 4
+    cut: CutRecording,
+    source: str,
+    bundle: Bundle,
+    verdict: Verdict | None,
+    device: torch.device,
+    stride: int = 4,
+    time: Time = "auto",
 ) -> Prediction:
     """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
 
     For a model that was trained on RGB it must have been read in colour.
     """
     check_parts(bundle)
+    reason = unanswerable(cut.frames)  # before frames are repeated
+    recorded = cut.fps
+    rate = rate_for(time, recorded, bundle.reference)
+    if rate is not None:
+        cut = _at_rate(cut, rate)
     frames = cut.frames
     warnings = model_warnings(bundle, verdict)
     notes = [*cut.notes, *unlike(frames, cut.fps, bundle.reference)]
@@ -50,7 +64,7 @@ def predict_cut(
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride),
+        protocol=protocol_of(stride, "frames" if rate is None else "seconds"),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
@@ -59,8 +73,9 @@ def predict_cut(
         warnings=warnings,
         frames=frames,
         affine=cut.affine,
+        time="frames" if rate is None else "seconds",
+        recorded_fps=None if rate is None else recorded,
     )
-    reason = unanswerable(frames)
     if reason is not None:
         return _without_ef(result, reason)
     if not math.isfinite(cut.fps):
@@ -87,6 +102,19 @@ def predict_cut(
     found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
     clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
     return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
+
+
+def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
+    """The recording at the rate of the training videos."""
+    places, _ = places_at_rate(len(cut.frames), cut.fps, rate)
+    note = (
+        f"The recording has {cut.fps:.4g} frames a second; it was brought to {rate:.4g}, those of the training videos. "
+        "Frames are counted after that."
+    )
+    if len(places) == len(cut.frames):
+        return cut  # the rate is the same, but for rounding
+    colours = None if cut.colours is None else cut.colours[places]
+    return replace(cut, frames=cut.frames[places], colours=colours, fps=rate, notes=(*cut.notes, note))
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:

@@ -137,12 +137,15 @@ def _unpacked(path: Path, most: int | None = None) -> Iterator[Path]:
         # the name on disk is ours, only its end is kept, so no name in an archive can reach beyond this folder
         file = Path(folder) / f"member{PurePosixPath(name).suffix[:12]}"
         try:
-            with zipfile.ZipFile(archive) as opened_archive, opened_archive.open(info) as source:
-                with file.open("wb") as target:
-                    if most is not None:
-                        target.write(source.read(min(most, info.file_size)))
-                    else:
-                        shutil.copyfileobj(_Limited(source, info.file_size), target, 1 << 20)
+            with (
+                zipfile.ZipFile(archive) as whole,
+                whole.open(info) as source,
+                file.open("wb") as target,
+            ):
+                if most is not None:
+                    target.write(source.read(min(most, info.file_size)))
+                else:
+                    shutil.copyfileobj(_Limited(source, info.file_size), target, 1 << 20)
         except OSError as error:
             if error.errno is not None:
                 raise  # the disk, not the archive
@@ -187,7 +190,7 @@ def _listed(archive: Path) -> dict[str, zipfile.ZipInfo]:
 
 @lru_cache(maxsize=4)
 def _read_list(archive: Path, changed: int, size: int) -> dict[str, zipfile.ZipInfo]:
-    """`_listed`, once for each state of an archive. Of members of the same name the last counts, as in every program."""
+    """`_listed`, once for each state of an archive. Of members of the same name the last counts."""
     with zipfile.ZipFile(archive) as opened_archive:
         listed = [info for info in opened_archive.infolist() if not info.is_dir()]
     if len(listed) > MOST_MEMBERS:

@@ -19,9 +19,9 @@ import numpy as np
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import printable, replacing, sha256
+from echocycle.recordings.archive import opened
 from echocycle.recordings.dicom import is_dicom
 from echocycle.recordings.dicom_file import open_dicom
-from echocycle.recordings.archive import opened
 from echocycle.recordings.find import find_recordings
 from echocycle.recordings.header import text
 from echocycle.recordings.recording import read_recording

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.fan import fan, save_cine
+from helpers.recording_files import cine, save
 
 from echocycle import stages
 from echocycle.data.store import SIZE
@@ -341,3 +342,43 @@ def test_drawn_splits_are_in_the_store_and_said(tmp_path: Path, capsys: pytest.C
     shutil.rmtree(tmp_path / "other")
     assert (prepare_store(root, tmp_path / "other", settings).index["split"] == other.index["split"]).all()
     assert store.meta["size"] == SIZE
+
+
+# -------------------------------------------------------------------------------------------------- time in seconds
+
+
+def test_videos_of_any_rate_are_brought_to_one(tmp_path: Path) -> None:
+    """In seconds every video has the rate of the settings, the traced frames among its frames; what has no rate is out."""
+    from PIL import Image
+
+    root = tmp_path / "own"
+    for name, rate in (("slow", 25), ("fast", 100), ("same", 50)):
+        root.mkdir(exist_ok=True)
+        write_mjpeg(root / f"{name}.avi", FRAMES, rate)
+    for frame in (3, 10):
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(MASKS[frame]).save(root / "masks" / f"{frame:03}.png")
+    save(cine(FRAMES, FrameTime=None), root / "none.dcm")
+    (root / "videos.csv").write_text("file,EF,split,mask\nfast.avi,50,train,masks\n")
+    settings = PrepareSettings(workers=0, time="seconds")
+    store = prepare_store(root, tmp_path / "store", settings)
+    count = len(FRAMES)
+    lengths = dict(zip(store.index["name"], store.index["frames"], strict=True))
+    assert lengths == {"slow": 2 * count - 1, "fast": (count + 1) // 2, "same": count}
+    assert set(store.index["fps"]) == {50}
+    assert (store.time, store.provenance()["time"]) == ("seconds", "seconds")
+    assert store.meta["job"]["settings"]["time"] == "seconds"
+    fast = store.index["name"].tolist().index("fast")
+    whole = read_video(root / "fast.avi").frames
+    for frame, column in ((3, "ed_frame"), (10, "es_frame")):
+        place = int(store.index[column][fast])
+        np.testing.assert_array_equal(store.frames(fast)[place], whole[frame])
+    np.testing.assert_array_equal(store.traced_masks(fast), [MASKS[3], MASKS[10]])
+    report = (store.path / "report.json").read_text()
+    assert "rate-unknown" in report
+    assert "brought to 50 frames a second" in report
+    assert prepare_store(root, tmp_path / "frames", HERE).time == "frames"
+    with pytest.raises(EchocycleError, match="other settings"):
+        prepare_store(root, tmp_path / "frames", settings)
+    with pytest.raises(EchocycleError, match="--time seconds only"):
+        PrepareSettings(rate=30)
