@@ -22,6 +22,7 @@ from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, Row, affin
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
 from echocycle.recordings.archive import opened
+from echocycle.recordings.video import Recording
 from echocycle.settings.stages import PrepareSettings
 
 
@@ -63,11 +64,10 @@ def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
     for text in recording.notes:
         note("note", "video-note", text)
     compare_with_list(record, recording, note)
-    frames, affine, spacing, sector = recording.frames, IDENTITY, recording.spacing_mm, None
-    height, width = frames.shape[1:3]
-    if (height, width) != (SIZE, SIZE):
-        frames, affine, spacing, sector = _cut(recording, settings, note)
-    check_orientation(recording.frames, note)  # as it came: a cut looks for a sector that points up
+    height, width = recording.frames.shape[1:3]
+    frames, affine, spacing, sector, was_turned = _cut(recording, settings, note)
+    if not was_turned:
+        check_orientation(recording.frames, note)  # as it came: a cut looks for a sector that points up
     ed_frame = es_frame = -1
     traces = bytes(2 * TRACE_BYTES)
     stored = recording.stored_frames  # frame numbers in lists are those of the file, not of an even grid
@@ -116,21 +116,27 @@ def _place(frame: int, stored: np.ndarray | None) -> int:
     return frame if stored is None else int(np.abs(stored - frame).argmin())
 
 
-def _cut(recording: Any, settings: PrepareSettings, note: Callable[[Level, str, str], None]) -> Any:
-    """Frames of another size: the sector is found, cut and resized."""
+def _cut(recording: Recording, settings: PrepareSettings, note: Callable[[Level, str, str], None]) -> Any:
+    """What `predict` sees of a recording: the sector cut out and resized, or a picture of the store's size as it is,
+    turned where its probe is surely not at the top; affine, spacing, sector, and whether it was turned."""
     from echocycle.recordings.sector import cut_sector
 
     cut = cut_sector(recording, size=SIZE)
+    affine = tuple(np.asarray(cut.affine).reshape(-1).tolist())
+    more = cut.notes[len(recording.notes) :]
+    for text in more:
+        note("note", "sector-note", text)
+    if cut.sector is None:
+        kept = cut.colours if settings.color else cut.frames
+        return kept, affine, cut.spacing_mm, None, affine != IDENTITY
     frames = cut.frames
     if settings.color:
         frames = np.repeat(frames[..., None], 3, axis=-1)
         note("note", "colour-lost", "The video had to be cut; it is kept in grey.")
     shape = "x".join(map(str, recording.frames.shape[1:3]))
     note("note", "resized", f"A video of {shape} pixels is cut to its sector and resized to {SIZE}x{SIZE}.")
-    for text in cut.notes:
-        note("note", "sector-note", text)
-    sector = cut.sector.mask if cut.sector is not None and cut.sector.has_edges else None
-    return frames, tuple(np.asarray(cut.affine).reshape(-1).tolist()), cut.spacing_mm, sector
+    sector = cut.sector.mask if cut.sector.has_edges else None
+    return frames, affine, cut.spacing_mm, sector, False
 
 
 def _in_store_pixels(masks: np.ndarray, affine: tuple[float, ...]) -> np.ndarray:

@@ -189,10 +189,10 @@ def is_document(path: Path) -> bool:
 
 def _class_and_modality(path: Path) -> tuple[str, str]:
     """MediaStorageSOPClassUID of a DICOM file, or where it has none its modality; empty if not known."""
-    from pydicom.filereader import read_file_meta_info
-
     if not path.is_file() or not is_dicom(path):
         return "", ""
+    from pydicom.filereader import read_file_meta_info
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom quotes header values in its warnings

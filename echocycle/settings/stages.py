@@ -288,6 +288,8 @@ class PrepareSettings:
     """`frames` keeps every frame, whatever its rate, as the paper does; `seconds` brings every video to `rate`."""
     rate: float = field(default=50.0, metadata=LATER)
     """Frames a second of every video with `time` seconds; 50 is EchoNet-Dynamic's usual rate."""
+    license: str = field(default="unknown", metadata=OPERATIONAL)
+    """License of the videos, a name or an address, for the store's croissant.json."""
 
     def __post_init__(self) -> None:
         require(0 < self.rate < 1000, f"rate is {self.rate}; it must be above 0 and under 1000 frames a second.")
