@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from echocycle.data.rate import places_at_rate
 from echocycle.datasets.findings import Finding
 from echocycle.datasets.source import Decoded
+from echocycle.errors import EchocycleError
+from echocycle.recordings.budget import check_budget
 from echocycle.settings.stages import PrepareSettings
 
 
@@ -38,6 +41,11 @@ def in_seconds(decoded: Decoded, rate: float) -> Decoded:
     places, where = places_at_rate(len(frames), row.fps, rate, keep)
     if len(places) == len(frames) and (places == np.arange(len(frames))).all():
         return decoded
+    try:
+        check_budget(Path(row.file), *frames.shape[1:3], len(places), frames[0, 0, 0].nbytes)
+    except EchocycleError as error:
+        found = Finding("error", "too-long-in-seconds", (decoded.name,), f"{error} The video is left out.")
+        return Decoded(decoded.name, None, None, b"", (*decoded.findings, found))
     ed, es = where or (-1, -1)
     text = (
         f"The videos were brought to {rate:g} frames a second, each place taking the stored frame nearest in time. "

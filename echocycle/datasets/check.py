@@ -119,7 +119,7 @@ def examine(
         read = list(_read_all(source, settings, progress))
         seconds: float | None = time.perf_counter() - started
         lengths = {seen.name: seen.frames for seen in read}
-        decoding: tuple[Finding, ...] | None = tuple(merge_findings(_found(source, read)))
+        decoding: tuple[Finding, ...] | None = tuple(merge_findings(_found(source, settings, read)))
     else:
         lengths, seconds = _sampled(source, settings)
         decoding = None
@@ -175,13 +175,16 @@ def _read_all(source: Source, settings: PrepareSettings, progress: Progress | No
             progress(number, len(source.records))
 
 
-def _found(source: Source, read: Sequence[_Seen]) -> list[Finding]:
+def _found(source: Source, settings: PrepareSettings, read: Sequence[_Seen]) -> list[Finding]:
     """What single videos report, and what comparing them shows."""
     found = [finding for seen in read for finding in seen.findings]
     looked = [seen for seen in read if seen.look is not None]
     prints = [seen.look for seen in looked if seen.look is not None]
     found += find_near_duplicates([seen.name for seen in looked], [seen.split for seen in looked], prints)
     found += _few_cycles(looked)
+    mixed = None if settings.allow_mixed else source.mixture((seen.name, seen.findings) for seen in looked)
+    if mixed is not None:
+        found.append(mixed)
     return found + _mirrored([(seen.name, seen.aside) for seen in looked if seen.aside is not None])
 
 
@@ -226,7 +229,7 @@ def _mirrored(places: Sequence[tuple[str, float]]) -> list[Finding]:
 
 def decode_findings(source: Source, settings: PrepareSettings, *, progress: Progress | None = None) -> list[Finding]:
     """What reading every video of a folder would report, without keeping a frame."""
-    return merge_findings(_found(source, list(_read_all(source, settings, progress))))
+    return merge_findings(_found(source, settings, list(_read_all(source, settings, progress))))
 
 
 # ------------------------------------------------------------------------------------------------- time and disk

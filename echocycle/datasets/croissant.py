@@ -47,12 +47,7 @@ def write_croissant(store: Path, license: str = UNKNOWN) -> Path:
         license: of the videos, as a name or an address; a store does not know it.
     """
     opened = Store(store)
-    splits = {str(split): int(count) for split, count in opened.index["split"].value_counts().items()}
-    return describe(opened.path, opened.meta, splits, license)
-
-
-def describe(folder: Path, meta: Mapping[str, Any], splits: Mapping[str, int], license: str = UNKNOWN) -> Path:
-    """The same of a store that is being made: `meta` as store.json will have it, videos of each split."""
+    folder, meta, splits = opened.path, opened.meta, Counter(opened.index["split"].tolist())
     sums = read_json(folder / CHECKSUMS) if (folder / CHECKSUMS).exists() else {}
     files = {name: sums.get(name) or sha256(folder / name) for name in ("index.csv", *SUMMED)}
     content = {
@@ -129,8 +124,3 @@ def _splits(splits: Mapping[str, int]) -> dict[str, Any]:
         ],
         "data": [{"splits/split": split, "splits/videos": splits[split]} for split in sorted(splits)],
     }
-
-
-def splits_of(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Videos of each split among rows of an index."""
-    return dict(Counter(row["split"] for row in rows))

@@ -21,11 +21,11 @@ def recordings_below(folder: Path) -> tuple[list[Path], list[Found]]:
 
 
 def holds_recordings(folder: Path) -> bool:
-    """Whether a folder holds recordings, and is no run and no store."""
+    """Whether a folder holds recordings, or what says why it cannot be reached, and is no run and no store."""
     if any((folder / name).exists() for name in RESULTS):
         return False
     try:
-        return any(found.path is not None for found in find_recordings([folder]))
+        return next(find_recordings([folder]), None) is not None
     except EchocycleError:
         return False
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from echocycle.data.store import CHECKSUMS, COLUMNS, FORMAT, SIZE, Store, checksums, frame_bytes, store_id
-from echocycle.datasets.croissant import describe, splits_of
 from echocycle.datasets.findings import finding_of, merge_findings, plain_finding
 from echocycle.datasets.open import open_source
 from echocycle.datasets.phantom_truth import phantom_version, true_spacing, write_truth
@@ -64,7 +63,7 @@ def _write(
     settings: PrepareSettings,
     progress: Callable[[int, int], None] | None,
 ) -> Store:
-    writer = _Writer(store, job, settings.license)
+    writer = _Writer(store, job, settings)
     if writer.whole:
         return writer.close()
     todo = [record for record, name in zip(source.records, source.names, strict=True) if name not in writer.done]
@@ -105,8 +104,8 @@ def _decode_all(
 class _Writer:
     """Appends videos to a partial store; one line of journal.jsonl stands for one whole video."""
 
-    def __init__(self, store: Path, job: dict[str, Any], license: str):
-        self.license = license
+    def __init__(self, store: Path, job: dict[str, Any], settings: PrepareSettings):
+        self.settings = settings
         self._made = PartialFolder(store, job, seal="store.json", private=("traces.bin", "journal.jsonl"))
         self.folder, self.job = self._made.path, self._made.job
         self.whole = not self._made.begin(check=Store)
@@ -166,6 +165,8 @@ class _Writer:
             )
         rows = [entry["row"] for entry in self.kept]
         self._check(rows)
+        if not self.settings.allow_mixed:
+            source.refuse_mixture((e["row"]["name"], map(finding_of, e["findings"])) for e in self.kept)
         text = io.StringIO()
         table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
         table.writeheader()
@@ -183,20 +184,20 @@ class _Writer:
         if phantom and self.job["settings"].get("time", "frames") == "frames":  # the true masks are of every frame
             write_truth(self.folder, source.root, [row["name"] for row in rows])
         write_json(self.folder / CHECKSUMS, checksums(self.folder))
-        meta = {
-            "format": FORMAT,
-            "id": store_id(text.getvalue(), self.job["settings"]),
-            "source": source.root.resolve().name,
-            "release": source.release,
-            "phantom_version": phantom,
-            "size": SIZE,
-            "color": self.color,
-            "videos": len(rows),
-            "frames": self.n_frames,
-            "job": self.job,
-        }
-        describe(self.folder, meta, splits_of(rows), self.license)
-        self._made.seal(meta)
+        self._made.seal(
+            {
+                "format": FORMAT,
+                "id": store_id(text.getvalue(), self.job["settings"]),
+                "source": source.root.resolve().name,
+                "release": source.release,
+                "phantom_version": phantom,
+                "size": SIZE,
+                "color": self.color,
+                "videos": len(rows),
+                "frames": self.n_frames,
+                "job": self.job,
+            }
+        )
         Store(self.folder)  # refuses what does not belong together, before it has the name of a store
         return self.close()
 

@@ -23,11 +23,12 @@ from echocycle.datasets.findings import FindingList, short
 from echocycle.datasets.folders import distinct_names, holds_recordings, recordings_below
 from echocycle.datasets.listing import check_rows, parse_listing
 from echocycle.datasets.lookup import Lookup, nfc, without_suffix
+from echocycle.datasets.measurements import MEASUREMENTS, is_measurements, one_row_a_video
 from echocycle.datasets.records import FILE_LIST, TRACINGS, EchonetFolder, EchonetSettings, Record, Tracing
 from echocycle.datasets.splits import fill_splits
 from echocycle.errors import EchocycleError
 
-LISTS = ("videos.csv", "videos.tsv", FILE_LIST)
+LISTS = ("videos.csv", "videos.tsv", FILE_LIST, MEASUREMENTS)
 """What the list may be called, in any capitals."""
 
 OTHER_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
@@ -113,7 +114,8 @@ def _note_other_tables(root: Path, table: Path | None, findings: FindingList) ->
 
 def _listing(table: Path, settings: EchonetSettings, findings: FindingList) -> pd.DataFrame:
     listing, _ = parse_listing(table, settings, findings)
-    return listing.assign(written=listing["name"] + listing["suffix"])
+    listing = listing.assign(written=listing["name"] + listing["suffix"])
+    return one_row_a_video(listing, table, findings) if is_measurements(table) else listing
 
 
 def _find_files(table: Path, listing: pd.DataFrame, lookup: Lookup, findings: FindingList) -> dict[int, Path]:

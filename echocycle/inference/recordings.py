@@ -9,12 +9,11 @@ import torch
 
 from echocycle.bundle import Bundle, check_parts
 from echocycle.data.clips import clip_starts
-from echocycle.data.domain_shift import unlike
-from echocycle.data.rate import Time, places_at_rate, rate_for
 from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, with_masks
 from echocycle.inference.quality import unusable_masks
+from echocycle.inference.rates import Time, seen_as_trained
 from echocycle.prediction import Prediction, model_identity, model_warnings, protocol_of
 from echocycle.recordings.quality import unanswerable
 from echocycle.recordings.recording import read_recording
@@ -52,19 +51,17 @@ def predict_cut(
     """
     check_parts(bundle)
     reason = unanswerable(cut.frames)  # before frames are repeated
-    recorded = cut.fps
-    rate = rate_for(time, recorded, bundle.reference)
-    if rate is not None:
-        cut = _at_rate(cut, rate)
+    cut, recorded = seen_as_trained(cut, time, bundle.reference)
+    used = "frames" if recorded is None else "seconds"
     frames = cut.frames
     warnings = model_warnings(bundle, verdict)
-    notes = [*cut.notes, *unlike(frames, cut.fps, bundle.reference)]
+    notes = list(cut.notes)
     if verdict is not None and verdict.bad:
         notes.append(verdict.sentence())
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride, "frames" if rate is None else "seconds"),
+        protocol=protocol_of(stride, used),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
@@ -73,8 +70,8 @@ def predict_cut(
         warnings=warnings,
         frames=frames,
         affine=cut.affine,
-        time="frames" if rate is None else "seconds",
-        recorded_fps=None if rate is None else recorded,
+        time=used,
+        recorded_fps=recorded,
     )
     if reason is not None:
         return _without_ef(result, reason)
@@ -102,19 +99,6 @@ def predict_cut(
     found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
     clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
     return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
-
-
-def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
-    """The recording at the rate of the training videos."""
-    places, _ = places_at_rate(len(cut.frames), cut.fps, rate)
-    note = (
-        f"The recording has {cut.fps:.4g} frames a second; it was brought to {rate:.4g}, those of the training videos. "
-        "Frames are counted after that."
-    )
-    if len(places) == len(cut.frames):
-        return cut  # the rate is the same, but for rounding
-    colours = None if cut.colours is None else cut.colours[places]
-    return replace(cut, frames=cut.frames[places], colours=colours, fps=rate, notes=(*cut.notes, note))
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:

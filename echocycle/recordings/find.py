@@ -27,6 +27,7 @@ DOCUMENTS = ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE")
 """The same by their modality, for files that do not state their class."""
 RESULTS = ("run.json", "store.json", "started.json")
 """Files by which a folder of results is known: a run, a store, one of them half made."""
+ZARR = ".zarr"
 OVERLAY = ".overlay.mp4"
 """How the videos end that `predict` makes; each lies beside a JSON."""
 
@@ -129,7 +130,10 @@ class _Walk:
                 real = path.resolve()
                 # a link to what is walked anyway is passed over, so that files keep the name of their real place
                 inside = any(root == real or root in real.parents for root in self.roots)
-                if not (path.is_symlink() and inside):
+                if path.suffix.lower() == ZARR:
+                    words = "is a Zarr store, as EchoXFlow has them, which is not read; give its copy in zea's format"
+                    yield _problem(path, words, top)
+                elif not (path.is_symlink() and inside):
                     yield from self.folder(path, above, top)
             elif path.is_symlink() and not path.exists():
                 if path.suffix.lower() in (".dcm", ".dicom", *VIDEO_SUFFIXES):  # what a data manager has not fetched

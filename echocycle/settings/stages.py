@@ -288,6 +288,8 @@ class PrepareSettings:
     """`frames` keeps every frame, whatever its rate, as the paper does; `seconds` brings every video to `rate`."""
     rate: float = field(default=50.0, metadata=LATER)
     """Frames a second of every video with `time` seconds; 50 is EchoNet-Dynamic's usual rate."""
+    allow_mixed: bool = field(default=False, metadata=OPERATIONAL)
+    """Take a folder in which some videos are 112x112 pixels already and others are a scanner's own pictures."""
     license: str = field(default="unknown", metadata=OPERATIONAL)
     """License of the videos, a name or an address, for the store's croissant.json."""
 

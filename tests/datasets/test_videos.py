@@ -4,15 +4,17 @@ import os
 import shutil
 import unicodedata
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.fan import fan, save_cine
-from helpers.recording_files import cine, save
+from helpers.recording_files import beating_fan, cine, save
 
 from echocycle import stages
 from echocycle.data.store import SIZE
+from echocycle.datasets.check import decode_findings
 from echocycle.datasets.decode import reader_settings
 from echocycle.datasets.findings import Finding
 from echocycle.datasets.open import DATASETS, layout_of, open_source
@@ -296,7 +298,11 @@ def test_contours_of_a_listed_video_become_its_tracing(tmp_path: Path) -> None:
             (root / "masks" / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(root / "masks" / folder / f"{frame:03}.png")
     (root / "videos.csv").write_text("file,EF,split,mask\na.dcm,50,train,masks/a\nb.dcm,50,train,masks\\b\n")
-    store = prepare_store(root, tmp_path / "store", HERE)
+    with pytest.raises(EchocycleError, match="1 videos came as 112x112 pixels .*, 1 are cut .* --allow-mixed"):
+        prepare_store(root, tmp_path / "store", HERE)
+    found = {finding.kind: finding for finding in decode_findings(open_source(root, HERE), HERE)}
+    assert (found["mixed-sources"].level, found["mixed-sources"].names) == ("error", ("a",))
+    store = prepare_store(root, tmp_path / "store", replace(HERE, allow_mixed=True))
     assert store.index["annotation"].tolist() == ["traced", "traced"]
     assert store.index[["ed_frame", "es_frame"]].to_numpy().tolist() == [[0, 10], [0, 10]]
     np.testing.assert_array_equal(store.traced_masks(0), [MASKS[0], MASKS[10]])
@@ -382,3 +388,53 @@ def test_videos_of_any_rate_are_brought_to_one(tmp_path: Path) -> None:
         prepare_store(root, tmp_path / "frames", settings)
     with pytest.raises(EchocycleError, match="--time seconds only"):
         PrepareSettings(rate=30)
+
+
+# --------------------------------------------------------------------------------- other data sets, as documented
+
+
+def test_the_list_of_echonet_lvh(tmp_path: Path) -> None:
+    """Many rows a video, no EF: unlabelled videos in their splits, and a word on what is not read."""
+    touch(tmp_path, "Batch1/0XA.avi", "Batch2/0XB.avi", "Batch2/0XC.avi")
+    rows = [",HashedFileName,Calc,CalcValue,Frame,X1,X2,Y1,Y2,Frames,FPS,Width,Height,split"]
+    for name, split in (("0XA", "train"), ("0XB", "val"), ("0XC", "test")):
+        for calc in ("IVSd", "LVIDd", "LVPWd"):
+            rows.append(f"{len(rows) - 1},{name},{calc},1.2,5,10,20,30,40,100,50,1024,768,{split}")
+    folder = read(tmp_path, "\n".join(rows), name="MeasurementsList.csv")
+    assert [(r.name, r.split) for r in folder.records] == [
+        ("Batch1-0XA", "train"), ("Batch2-0XB", "val"), ("Batch2-0XC", "test"),
+    ]  # fmt: skip
+    assert all(np.isnan(record.ef) and not record.is_traced for record in folder.records)
+    found = kinds(folder)
+    assert "9 measured lines of 3 videos" in found["measurements-without-ef"].message
+    assert {"calc", "calcvalue"} <= set(found["extra-columns"].names)
+
+
+def test_zarr_stores_are_named_and_not_walked(tmp_path: Path) -> None:
+    touch(tmp_path, "exam_1/rec.zarr/0/0.0.avi")
+    with pytest.raises(EchocycleError, match=r"holds no recording.*rec\.zarr is a Zarr store, as EchoXFlow has them"):
+        open_source(tmp_path, HERE)
+
+
+# -------------------------------------------------------------------------------- what `predict` sees of the same file
+
+
+@pytest.mark.parametrize("kind", ["upright", "flipped", "laid", "aspect"])
+def test_prepare_and_predict_see_the_same_pixels(tmp_path: Path, kind: str) -> None:
+    """Also of a picture that has the store's size already: it is turned, or cut where its pixels are not square."""
+    from echocycle.recordings.recording import read_recording
+    from echocycle.recordings.sector import cut_sector
+
+    frames = beating_fan(24, 112, 112)
+    frames = {"flipped": frames[:, ::-1], "laid": frames.swapaxes(1, 2)}.get(kind, frames)
+    root = tmp_path / "own"
+    more = {"PixelAspectRatio": [2, 1]} if kind == "aspect" else {}
+    save(cine(np.ascontiguousarray(frames), **more), root / "a.dcm")
+    store = prepare_store(root, tmp_path / "store", HERE)
+    cut = cut_sector(read_recording(root / "a.dcm"))
+    np.testing.assert_array_equal(store.frames(0), cut.frames)
+    np.testing.assert_allclose(np.array(store.index["affine"][0].split(), float), cut.affine.ravel(), rtol=1e-6)
+    if kind == "upright":
+        np.testing.assert_array_equal(store.frames(0), frames)
+    if kind == "aspect":
+        assert cut.sector is not None
