@@ -251,7 +251,9 @@ class Store:
     def provenance(self) -> dict[str, Any]:
         """What a result must say about its data."""
         keys = ("id", "source", "color", "phantom_version", "videos", "frames")
-        return {**{key: self.meta.get(key) for key in keys}, "time": self.time}
+        found = {key: self.meta.get(key) for key in keys}
+        # runs of before there was a choice stay the same runs: frames are not named
+        return found if self.time == "frames" else {**found, "time": self.time}
 
 
 def mask_sets(store: Path, segmenter: str) -> list[Path]:

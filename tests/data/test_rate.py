@@ -43,6 +43,12 @@ def test_which_rate_a_recording_gets() -> None:
     assert rate_for("auto", 25, {}) is None
 
 
+def test_runs_on_stores_in_frames_stay_the_same_runs(store: Store) -> None:
+    """What a run compares with its store when it is resumed is what earlier versions wrote."""
+    assert store.time == "frames"
+    assert set(store.provenance()) == {"id", "source", "color", "phantom_version", "videos", "frames"}
+
+
 def test_a_store_in_seconds(store: Store) -> None:
     twice = {"fps": 2 * float(store.index["fps"][0])}
     seen = seen_by(store, "seconds", twice, "M")

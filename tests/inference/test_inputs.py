@@ -5,7 +5,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers.recording_files import cine, directory, save
 
 from echocycle.errors import EchocycleError
 from echocycle.inference.inputs import LONGEST_NAME, find_inputs
@@ -159,3 +161,14 @@ def test_members_of_zips_and_files_of_a_dicomdir(tmp_path: Path) -> None:
     both = [tmp_path / "p1" / "study.zip", tmp_path / "p2" / "study.zip"]
     assert names(both, tmp_path / "out") == ["p1/study.zip!/A/IM_0001.avi", "p2/study.zip!/A/IM_0001.avi"]
     assert names(both[:1], tmp_path / "out") == ["study.zip!/A/IM_0001.avi"]
+
+
+@pytest.mark.filterwarnings("ignore:.*VR CS")
+def test_files_that_a_dicomdir_lists(tmp_path: Path) -> None:
+    """Named by their place on the medium; a listed file that is not there is told."""
+    save(cine(np.zeros((8, 32, 40), np.uint8)), tmp_path / "IMAGES" / "IM_0001")
+    path = directory(tmp_path / "DICOMDIR", ["IMAGES", "IM_0001"], ["IMAGES", "GONE"])
+    for given in (path, tmp_path):
+        found, [failure] = find_inputs([given], tmp_path / "out")
+        assert [each.name for each in found] == ["IMAGES/IM_0001"]
+        assert "lists IMAGES/GONE, which is not there" in failure.message

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.recording_files import beating_fan, cine, save, without_preamble
-from pydicom import Dataset, uid
-from pydicom.dataset import FileMetaDataset
-from pydicom.sequence import Sequence
+from helpers.recording_files import beating_fan, cine, directory, save, without_preamble
+from pydicom import uid
 
 from echocycle.errors import EchocycleError
 from echocycle.recordings import archive as archive_of_members
@@ -32,24 +30,6 @@ def dicom(path: Path) -> Path:
 def names(found: list[Found], root: Path) -> list[str]:
     """Origins below `root`; a problem begins with an exclamation mark."""
     return [("!" if item.problem else "") + os.path.relpath(item.origin, root) for item in found]
-
-
-def directory(path: Path, *listed: list[str] | str) -> Path:
-    """A DICOMDIR that lists these files."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    records = [Dataset()]
-    records[0].DirectoryRecordType = "PATIENT"
-    for name in listed:
-        record = Dataset()
-        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", name
-        records.append(record)
-    dataset.DirectoryRecordSequence = Sequence(records)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def test_a_folder_in_order(tmp_path: Path) -> None:
