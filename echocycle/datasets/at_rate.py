@@ -42,7 +42,7 @@ def in_seconds(decoded: Decoded, rate: float) -> Decoded:
     if len(places) == len(frames) and (places == np.arange(len(frames))).all():
         return decoded
     try:
-        check_budget(Path(row.file), *frames.shape[1:3], len(places), frames[0, 0, 0].nbytes)
+        check_budget(Path(row.file), frames.shape[1], frames.shape[2], len(places), frames[0, 0, 0].nbytes)
     except EchocycleError as error:
         found = Finding("error", "too-long-in-seconds", (decoded.name,), f"{error} The video is left out.")
         return Decoded(decoded.name, None, None, b"", (*decoded.findings, found))

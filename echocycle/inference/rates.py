@@ -29,7 +29,8 @@ def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
     places, _ = places_at_rate(len(cut.frames), cut.fps, rate)
     if len(places) == len(cut.frames):
         return cut  # the rate is the same, but for rounding
-    check_budget(Path("The recording at the rate of training"), *cut.frames.shape[1:], len(places))
+    height, width = cut.frames.shape[1:]
+    check_budget(Path("The recording at the rate of training"), height, width, len(places))
     note = (
         f"The recording has {cut.fps:.4g} frames a second; it was brought to {rate:.4g}, those of the training videos. "
         "Frames are counted after that."
