@@ -48,7 +48,7 @@ def command_line() -> App:
     )
     commands: tuple[Callable[..., Any], ...] = (
         stages.phantom,
-        stages.check,
+        pipeline.check,
         stages.prepare,
         stages.segment,
         stages.mask,
@@ -94,7 +94,7 @@ def command_line() -> App:
         app.config = asked.layers([name for name in app if not name.startswith("-")])
         function, bound, _ = app.parse_args(words, exit_on_error=False, print_error=True)
         given: dict[str, Any] = {}
-        if function is pipeline.train:
+        if function is pipeline.train or (function is pipeline.check and bound.arguments.get("forecast")):
             given["chosen"] = asked.chosen_for_train(bound.arguments["path"])
         elif function is experiments.experiment:
             given["chosen"] = asked.chosen_for_experiment(quiet=not bound.arguments.get("name"))
