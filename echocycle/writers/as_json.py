@@ -1,9 +1,10 @@
 """End of the flow: one JSON file per recording, for programs. The arrays stay out of it."""
 
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from echocycle.prediction import DISCLAIMER, Prediction
 
 SCHEMA_VERSION = 1
 LEFT_OUT = ("masks", "frames")
+MEASURED = {
+    "headline", "headline_reason", "flags", "interval", "interval_by_discs", "category_probabilities",
+    "ef_disagreement", "ef_area_length", "edv", "esv", "volume_unit", "heart_rate", "rate_variation", "ef_variation",
+    "irregular", "axis_shortening", "longitudinal_shortening", "beats", "volume_curve", "label_provenance",
+}  # fmt: skip
+"""Fields that are read by their annotated types."""
 
 
 def write_json(prediction: Prediction, folder: Path) -> Path:
@@ -55,10 +62,36 @@ def read_prediction(path: Path) -> Prediction | None:
         clips = [(int(start), math.nan if ef is None else float(ef)) for start, ef in content["ef_clips"]]
         affine = None if content["affine"] is None else np.array(content["affine"], float)
         known = {"fps": fps, "spacing_mm": tuple(spacing), "ef_clips": clips, "affine": affine}
+        hints = get_type_hints(Prediction)
+        known |= {name: _of_type(hints[name], content[name]) for name in hints.keys() & content.keys() & MEASURED}
         found = Prediction(**{**content, **known})
         return found if _has_its_types(found) else None
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _of_type(kind: Any, value: Any) -> Any:
+    """A value of JSON as the annotated type; `TypeError` where it is none of it."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in inner:
+            return None
+        (kind,) = (each for each in inner if each is not NoneType)
+        return _of_type(kind, value)
+    if origin is list and isinstance(value, list):
+        return [_of_type(inner[0], item) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {_of_type(inner[0], key): _of_type(inner[1], item) for key, item in value.items()}
+    if origin is Literal and value in inner:
+        return value
+    if is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        return kind(**{name: _of_type(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    raise TypeError(f"{value!r} is no {kind}")
 
 
 def _has_its_types(found: Prediction) -> bool:
@@ -95,6 +128,8 @@ def as_dictionary(prediction: Prediction) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, dict):
