@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from echocycle.files import difference, empty_unless_begun, printable, write_json, write_text
+from echocycle.files import cell, difference, empty_unless_begun, printable, write_json, write_text
 
 
 def test_line_ends_are_not_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

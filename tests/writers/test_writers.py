@@ -13,13 +13,14 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
+from helpers.results import full_result
 
 from echocycle.errors import EchocycleError
 from echocycle.prediction import EfInterval, Flag, MeasuredBeat, Prediction
 from echocycle.recordings.film import stream_mp4
 from echocycle.recordings.video import read_video
 from echocycle.writers import WRITERS, overlay
-from echocycle.writers.as_csv import Table, as_row, read_rows, write_csv
+from echocycle.writers.as_csv import FIRST_COLUMNS, Table, as_row, read_rows, write_csv
 from echocycle.writers.as_failures import Failure, check_failures, write_failures
 from echocycle.writers.as_json import MEASURED, json_path, read_prediction, source_of, write_json
 from echocycle.writers.as_masks import write_masks
@@ -193,7 +194,7 @@ def test_json_of_another_recording_is_not_overwritten(prediction: Prediction, tm
 
 def test_csv_collects_and_replaces_rows(prediction: Prediction, tmp_path: Path) -> None:
     write_csv([prediction, replace(prediction, source='b, "Ä".avi', ef=None, fps=math.nan)], tmp_path)
-    path = write_csv([replace(prediction, ef=44.0), replace(prediction, source="c.avi")], tmp_path)
+    path = write_csv([replace(prediction, ef=44.0), full_result(source="c.avi")], tmp_path)
     assert b"\r" not in path.read_bytes()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -268,6 +269,66 @@ def test_failures_are_a_table(tmp_path: Path) -> None:
     check_failures(tmp_path)
     write_failures([], tmp_path)
     assert path.read_text() == "source,kind,message\n"
+
+
+def test_beats_are_a_table_of_their_own(tmp_path: Path) -> None:
+    whole, one = full_result(source="a.avi"), full_result(30, source="b.avi")
+    write_csv([whole, one], tmp_path)
+
+    def rows() -> list[dict[str, str]]:
+        with (tmp_path / "beats.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    assert [(row["source"], row["beat"], row["ed_frame"]) for row in rows()] == [
+        ("a.avi", "1", "0"), ("a.avi", "2", "20"), ("a.avi", "3", "40"), ("b.avi", "1", "0"),
+    ]  # fmt: skip
+    assert all(any(row[column] for row in rows()) for column in rows()[0])
+    assert (rows()[1]["ed_s"], rows()[1]["edv"], rows()[1]["volume_unit"], rows()[1]["whole"]) == (
+        "0.4", "120", "ml", "yes",
+    )  # fmt: skip
+    before = (tmp_path / "beats.csv").read_bytes()
+    write_csv([whole, one], tmp_path)
+    assert (tmp_path / "beats.csv").read_bytes() == before
+    write_csv([replace(whole, beats=whole.beats[:2])], tmp_path)  # measured anew, it has fewer
+    assert [row["beat"] for row in rows()] == ["1", "2", "1"]
+    write_csv([replace(whole, beats=[])], tmp_path)
+    assert [row["source"] for row in rows()] == ["b.avi"]
+
+
+def test_a_kill_within_a_recordings_beats_costs_nothing(tmp_path: Path) -> None:
+    both = [full_result(source="a.avi"), full_result(source="b.avi")]
+    path = write_csv(both, tmp_path).with_name("beats.csv")
+    whole = path.read_bytes()
+    for cut in range(whole.index(b"\n") + 1, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        write_csv(both, tmp_path)
+        assert path.read_bytes() == whole, cut
+
+
+def test_a_table_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> None:
+    old = full_result(source="old.avi")
+    cells = {name: as_row(old)[name] for name in FIRST_COLUMNS}
+    with (tmp_path / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, FIRST_COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerow(cells)
+    assert [row["ef"] for row in read_rows(tmp_path)] == ["57.6"]
+    assert (tmp_path / "predictions.csv").read_text().startswith("source,ef,ef_by_discs,clips")
+    write_csv([full_result(source="new.avi")], tmp_path)
+    before, after = read_rows(tmp_path)
+    assert before == {**dict.fromkeys(after, ""), **cells}
+    assert after["flags"] == "apex_cut_off"
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    for name in ("=HYPERLINK(1).avi", "+1+1.avi", "-2-2.avi", "@SUM(A1).avi", "\t=1.avi"):
+        path = write_csv([full_result(source=name, ef=-0.0, ef_disagreement=-2.5)], tmp_path / "out")
+        for table in (path, path.with_name("beats.csv"), write_failures([Failure(name, "refused", name)], tmp_path)):
+            with table.open(newline="", encoding="utf-8") as file:
+                row = list(csv.DictReader(file))[-1]
+            assert row["source"].startswith("'"), table
+        assert read_rows(tmp_path / "out")[-1]["ef_disagreement"] == "-2.5"
+    assert len(read_rows(tmp_path / "out")) == 5
 
 
 def test_csv_of_another_kind_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:
