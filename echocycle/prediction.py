@@ -165,12 +165,17 @@ class Prediction:
     """Volume by discs in each frame, in `volume_unit`; 0 where no ventricle was found; empty without segmentation."""
     label_provenance: str = ""
     """Whose EF the model was taught, a sentence."""
+    stored_frames: list[int] | None = None
+    """Which frame of the file, from 0, each frame is, where they were put onto an even grid in time; None: all, in
+    order."""
     masks: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 (time, height, width): probability of the left ventricle, 255 is certain."""
     frames: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 grey (time, height, width): what the model saw."""
     affine: np.ndarray | None = field(default=None, repr=False, compare=False)
     """float64 (2, 3): source (column, row) = affine @ (column, row, 1) of `frames`."""
+    file: Path | None = field(default=None, repr=False, compare=False)
+    """Where the recording's file lies now; None for an array, and in a result that was read again."""
 
     @property
     def stem(self) -> str:
@@ -220,9 +225,14 @@ def model_identity(model: Model, verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def protocol_of(stride: int) -> str:
+def protocol_of(stride: int, protocol: str = "strided") -> str:
     """How clips are chosen and averaged, in words."""
-    return f"clips every {stride} frames, mean"
+    return {
+        "strided": f"clips every {stride} frames, mean",
+        "one-clip": "one clip from the middle",
+        "all-clips": "clips at every frame, mean",
+        "beats": "clips from the end diastole of each beat, mean",
+    }[protocol]
 
 
 def model_warnings(model: Model, verdict: Verdict | None) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from echocycle.bundle_description import read_description
+from echocycle.errors import EchocycleError
+from echocycle.inference.choices import Choices
 from echocycle.prediction import Prediction, model_identity
 from echocycle.recordings.sector import CutRecording
 from echocycle.verdict import Verdict, read_verdict
@@ -15,19 +17,19 @@ if TYPE_CHECKING:
 
     from echocycle.bundle import Bundle
 
-Device = Literal["auto", "cpu", "cuda"]
-
-
 class LazyModel:
     """The model by its description; its networks are loaded when they are needed."""
 
-    def __init__(self, path: Path, device: Device, stride: int):
+    def __init__(self, path: Path, choices: Choices):
         self.description = read_description(path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
         self.identity = model_identity(self.description, self.verdict)
-        self.stride = stride
-        self._device = device
+        self.choices = choices
         self._loaded: tuple[Bundle, torch.device] | None = None
+        if choices.protocol == "beats" and "segmenter" not in self.description.parts:
+            raise EchocycleError(
+                f"{path} has no segmenter, so no beats can be found; choose another --protocol, or another model."
+            )
 
     @property
     def has_ef_network(self) -> bool:
@@ -39,11 +41,25 @@ class LazyModel:
             from echocycle.bundle import check_parts, load_bundle
             from echocycle.device import choose_device
 
-            where = choose_device(self._device)
+            where = choose_device(self.choices.device)
             bundle = load_bundle(self.description.path, where)
             check_parts(bundle)
             self._loaded = bundle, where
         return self._loaded
+
+    def computing(self) -> dict[str, Any]:
+        """On what the loaded networks compute and how precisely, as plain values."""
+        import torch
+
+        _, device = self.load()
+        exact = device.type == "cpu" or not torch.backends.cudnn.allow_tf32
+        return {
+            "backend": "torch",
+            "device": str(device),
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+            "threads": torch.get_num_threads(),
+            "precision": "float32" if exact else "float32, TF32 in convolutions",
+        }
 
     def verdict_line(self) -> tuple[str, str]:
         """What is known of the model's worth, and the style to say it in."""
@@ -57,4 +73,5 @@ class LazyModel:
         from echocycle.inference.recordings import predict_cut
 
         bundle, device = self.load()
-        return predict_cut(cut, source, bundle, self.verdict, device, self.stride)
+        asked = self.choices
+        return predict_cut(cut, source, bundle, self.verdict, device, asked.stride, asked.protocol)

@@ -35,11 +35,18 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
 
 
 def predict_cut(
-    cut: CutRecording, source: str, bundle: Bundle, verdict: Verdict | None, device: torch.device, stride: int = 4
+    cut: CutRecording,
+    source: str,
+    bundle: Bundle,
+    verdict: Verdict | None,
+    device: torch.device,
+    stride: int = 4,
+    protocol: str = "strided",
 ) -> Prediction:
     """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
 
-    For a model that was trained on RGB it must have been read in colour.
+    For a model that was trained on RGB it must have been read in colour. `protocol` is one of `choices.Protocol`;
+    `beats` needs a model with a segmenter.
     """
     check_parts(bundle)
     frames = cut.frames
@@ -50,7 +57,7 @@ def predict_cut(
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride),
+        protocol=protocol_of(stride, protocol),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
@@ -59,6 +66,7 @@ def predict_cut(
         warnings=warnings,
         frames=frames,
         affine=cut.affine,
+        stored_frames=None if cut.stored_frames is None else cut.stored_frames.tolist(),
     )
     reason = unanswerable(frames)
     if reason is not None:
@@ -83,10 +91,21 @@ def predict_cut(
     spec = bundle.regressor.spec
     if len(frames) < spec.span:
         return _without_ef(result, f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}.")
-    starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
+    starts = _starts(protocol, clip_starts(len(frames), spec.frames, spec.period), stride, result.ed_frames)
+    if not starts:
+        return _without_ef(
+            result, f"No beat begins early enough for a clip of {spec.span} frames; try another protocol, or a recording that is longer."
+        )
     found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
     clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
     return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
+
+
+def _starts(protocol: str, count: int, stride: int, ed_frames: list[int]) -> list[int]:
+    """First frames of the clips whose EF are averaged, of `count` that are possible; ascending."""
+    if protocol == "beats":
+        return sorted({ed for ed in ed_frames if ed < count})
+    return [(count - 1) // 2] if protocol == "one-clip" else list(range(0, count, stride if protocol == "strided" else 1))
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 from echocycle.errors import EchocycleError
+from echocycle.inference.choices import Choices
 from echocycle.inference.inputs import Input
-from echocycle.prediction import Prediction, protocol_of
-from echocycle.writers.as_json import json_path, read_prediction, source_of
+from echocycle.prediction import Prediction
+from echocycle.writers import WRITERS
+from echocycle.writers.as_json import SCHEMA_VERSION, json_path, read_prediction, source_of
 
 
 class Results(Sequence[Prediction]):
@@ -48,7 +51,7 @@ def place_of(each: Input, out: Path) -> str:
 
 
 def earlier_result(
-    out: Path, place: str, file: tuple[int, str], model: dict[str, Any], stride: int
+    each: Input, out: Path, place: str, file: tuple[int, str], model: dict[str, Any], choices: Choices
 ) -> tuple[Prediction, Path] | None:
     """An earlier result of a recording and its JSON, if it is whole and what would be given of the file as it is now.
 
@@ -58,12 +61,11 @@ def earlier_result(
         model: the model's identity, as `model_identity` gives it.
     """
     path = json_path(place, out)
-    found = read_prediction(path)
-    if found is None or found.model != model or found.protocol != protocol_of(stride):
+    found = read_prediction(path, SCHEMA_VERSION)
+    if found is None or found.model != model or found.protocol != choices.protocol_in_words:
         return None
     if (found.size_bytes, found.sha256, found.result) != (*file, place):
         return None
-    wanted = ["overlay.mp4"] + ["masks.npz"] * bool(found.mask_area_px)
-    if not all((out / f"{place}.{suffix}").exists() for suffix in wanted):
-        return None
-    return found, path
+    found = replace(found, file=each.path)
+    wanted = [writer for name, writer in WRITERS.items() if name in choices.formats and writer.lacks(found) is None]
+    return (found, path) if all(writer.path(found, out).exists() for writer in wanted) else None

@@ -12,12 +12,14 @@ from echocycle import files
 from echocycle.errors import EchocycleError
 from echocycle.prediction import DISCLAIMER, Prediction
 
-SCHEMA_VERSION = 1
-LEFT_OUT = ("masks", "frames")
+SCHEMA_VERSION = 2
+"""1 had no beats, volumes, flags and intervals."""
+LEFT_OUT = ("masks", "frames", "file")
 MEASURED = {
     "headline", "headline_reason", "flags", "interval", "interval_by_discs", "category_probabilities",
     "ef_disagreement", "ef_area_length", "edv", "esv", "volume_unit", "heart_rate", "rate_variation", "ef_variation",
     "irregular", "axis_shortening", "longitudinal_shortening", "beats", "volume_curve", "label_provenance",
+    "stored_frames",
 }  # fmt: skip
 """Fields that are read by their annotated types."""
 
@@ -46,13 +48,14 @@ def source_of(path: Path) -> str | None:
     return None if content is None else content["source"]
 
 
-def read_prediction(path: Path) -> Prediction | None:
-    """The result in a file, without frames and masks.
+def read_prediction(path: Path, oldest: int = 1) -> Prediction | None:
+    """The result in a file, without frames and masks; what its version did not know is empty.
 
-    None if there is no file, or if its content is that of another version; errors as in `source_of`.
+    None if there is no file, or if its content is that of a version before `oldest`, or later than this program's;
+    errors as in `source_of`.
     """
     content = _content(path)
-    if content is None or content.pop("schema_version", None) != SCHEMA_VERSION:
+    if content is None or content.pop("schema_version", None) not in range(oldest, SCHEMA_VERSION + 1):
         return None
     content.pop("disclaimer", None)
     try:
