@@ -194,7 +194,7 @@ def report(
 def predict(
     *inputs: Path,
     out: Annotated[Path, Out],
-    model: Annotated[Path, Model],
+    model: Annotated[Path | None, Model] = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     stride: int = 4,
 ) -> Results:
@@ -203,7 +203,8 @@ def predict(
     Args:
         inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
         out: Folder for the results.
-        model: A bundle, or the run that holds it.
+        model: A bundle, or the run that holds it. Without it the model in the package, `zero`, which was trained on
+            synthetic clips only (`echocycle info zero`).
         device: `auto` takes a GPU where there is one.
         stride: Frames between two clips whose EF are averaged.
 
@@ -215,7 +216,8 @@ def predict(
     """
     from echocycle.inference.batch import predict_all
 
-    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+    chosen = None if model is None else Path(model)
+    return predict_all([Path(path) for path in inputs], Path(out), chosen, device=device, stride=stride)
 
 
 def adopt(

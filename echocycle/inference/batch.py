@@ -47,7 +47,9 @@ class Outcome:
     recordings: int
 
 
-def predict_all(inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4) -> Results:
+def predict_all(
+    inputs: list[Path], out: Path, model: Path | None = None, *, device: Device = "auto", stride: int = 4
+) -> Results:
     """`predict_batch`, with an error where a recording has no EF.
 
     Raises:
@@ -66,8 +68,10 @@ def predict_all(inputs: list[Path], out: Path, model: Path, *, device: Device = 
     return outcome.results
 
 
-def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4) -> Outcome:
-    """Predict recordings and write each as soon as it is done.
+def predict_batch(
+    inputs: list[Path], out: Path, model: Path | None = None, *, device: Device = "auto", stride: int = 4
+) -> Outcome:
+    """Predict recordings and write each as soon as it is done; without `model` by the model in the package.
 
     One whose result lies in `out` already, made by this model with these settings of a file of the same size and
     SHA-256, is not predicted again. `failures.csv` lists what has no EF, `predict.log` the tracebacks of faults.
@@ -82,6 +86,7 @@ def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device 
     if out.exists() and not out.is_dir():
         raise EchocycleError(f"{out} is a file; name a folder for the results.")
     chosen = LazyModel(model, device, stride)
+    _say(*chosen.first_words(), style="yellow")
     with writing_into(out):
         check_failures(out)
         table = Table(out)  # refuses a table of another kind before the hours of inference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from echocycle.bundle_description import read_description
+from echocycle.bundle_description import PACKAGED, UNASKED, read_description
 from echocycle.prediction import Prediction, model_identity
 from echocycle.recordings.sector import CutRecording
 from echocycle.verdict import Verdict, read_verdict
@@ -19,10 +19,14 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class LazyModel:
-    """The model by its description; its networks are loaded when they are needed."""
+    """The model by its description; its networks are loaded when they are needed.
 
-    def __init__(self, path: Path, device: Device, stride: int):
-        self.description = read_description(path)
+    Without a path it is the model in the package, whatever lies in the working folder.
+    """
+
+    def __init__(self, path: Path | None, device: Device, stride: int):
+        self.unasked = path is None
+        self.description = read_description(PACKAGED[UNASKED] if path is None else path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
         self.identity = model_identity(self.description, self.verdict)
         self.stride = stride
@@ -44,6 +48,12 @@ class LazyModel:
             check_parts(bundle)
             self._loaded = bundle, where
         return self._loaded
+
+    def first_words(self) -> list[str]:
+        """What is said before the first recording: which model is used if none was named, and its notice."""
+        said = [f"No model is named (--model): the one in the package, `{UNASKED}`, is used."] if self.unasked else []
+        notice = self.description.reference.get("notice")
+        return [*said, str(notice)] if notice else said
 
     def verdict_line(self) -> tuple[str, str]:
         """What is known of the model's worth, and the style to say it in."""
