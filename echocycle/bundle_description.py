@@ -45,6 +45,8 @@ class BundleDescription:
 
 PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
 """Models that come with the package, by the name that stands for their path."""
+UNASKED = "zero"
+"""The one of them that is taken where no model is named."""
 
 
 def bundle_folder(path: Path) -> Path:

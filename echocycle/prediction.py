@@ -236,9 +236,12 @@ def protocol_of(stride: int, protocol: str = "strided") -> str:
 
 
 def model_warnings(model: Model, verdict: Verdict | None) -> list[str]:
-    """What about a model must not be overlooked: it has seen synthetic clips only; it is no better than the mean."""
+    """What about a model must not be overlooked: it has seen synthetic clips only; it is no better than the mean.
+    A model's own notice says the first with more words."""
     found = []
-    if model.reference.get("phantom_version") is not None:
+    if model.reference.get("notice"):
+        found.append(str(model.reference["notice"]))
+    elif model.reference.get("phantom_version") is not None:
         found.append("The model has seen synthetic clips only: no clinical meaning.")
     if verdict is not None and verdict.bad:
         found.append(verdict.sentence())

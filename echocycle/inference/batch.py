@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -106,23 +107,25 @@ def predict_chosen(
     recordings, failures = find_inputs(inputs, out)
     if out.exists() and not out.is_dir():
         raise EchocycleError(f"{out} is a file; name a folder for the results.")
-    count = len(recordings) + len(failures)
     chosen = LazyModel(model, choices)
-    with writing_into(out), alone_in(out):
-        asked = {**asdict(choices), "protocol_in_words": choices.protocol_in_words, "workers": workers}
-        folder = ResultsFolder(out, choices.formats, failures, chosen.description, inputs, asked, len(recordings))
+    _say(*chosen.first_words(), style="yellow")
+    count = len(recordings) + len(failures)
+    with ExitStack() as held:
+        with writing_into(out):
+            held.enter_context(alone_in(out))
+            asked = {**asdict(choices), "protocol_in_words": choices.protocol_in_words, "workers": workers}
+            folder = ResultsFolder(out, choices.formats, failures, chosen.description, inputs, asked, len(recordings))
+        held.callback(folder.leave)
         batch = _Batch(folder)
         for failure in failures:
             _say(failure.message, style="red")
-        try:
-            with track("Predicting") as progress:
-                work = _maker(out, chosen, workers, len(recordings))
-                for number, made in enumerate(in_order(work, batch.swept(recordings), workers if workers > 1 else 0), 1):
-                    batch.take(made)
-                    progress(number, len(recordings))
+        with track("Predicting") as progress:
+            work = _maker(out, chosen, workers, len(recordings))
+            for number, made in enumerate(in_order(work, batch.swept(recordings), workers if workers > 1 else 0), 1):
+                batch.take(made)
+                progress(number, len(recordings))
+        with writing_into(out):
             folder.finish()
-        finally:
-            folder.leave()
     if chosen.has_ef_network and batch.results:
         line, style = chosen.verdict_line()
         _say(line, style=style)

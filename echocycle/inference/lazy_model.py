@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echocycle.bundle_description import read_description
+from echocycle.bundle_description import PACKAGED, UNASKED, read_description
 from echocycle.errors import EchocycleError
 from echocycle.inference.choices import Choices
 from echocycle.prediction import Prediction, model_identity
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
     from echocycle.bundle import Bundle
 
-class LazyModel:
-    """The model by its description; its networks are loaded when they are needed."""
 
-    def __init__(self, path: Path, choices: Choices):
-        self.description = read_description(path)
+class LazyModel:
+    """The model by its description; its networks are loaded when they are needed.
+
+    Without a path it is the model in the package, whatever lies in the working folder.
+    """
+
+    def __init__(self, path: Path | None, choices: Choices):
+        self.unasked = path is None
+        self.description = read_description(PACKAGED[UNASKED] if path is None else path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
         self.identity = model_identity(self.description, self.verdict)
         self.choices = choices
@@ -60,6 +65,12 @@ class LazyModel:
             "threads": torch.get_num_threads(),
             "precision": "float32" if exact else "float32, TF32 in convolutions",
         }
+
+    def first_words(self) -> list[str]:
+        """What is said before the first recording: which model is used if none was named, and its notice."""
+        said = [f"No model is named (--model): the one in the package, `{UNASKED}`, is used."] if self.unasked else []
+        notice = self.description.reference.get("notice")
+        return [*said, str(notice)] if notice else said
 
     def verdict_line(self) -> tuple[str, str]:
         """What is known of the model's worth, and the style to say it in."""

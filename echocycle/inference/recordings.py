@@ -94,7 +94,8 @@ def predict_cut(
     starts = _starts(protocol, clip_starts(len(frames), spec.frames, spec.period), stride, result.ed_frames)
     if not starts:
         return _without_ef(
-            result, f"No beat begins early enough for a clip of {spec.span} frames; try another protocol, or a recording that is longer."
+            result,
+            f"No beat begins early enough for a clip of {spec.span} frames; try another protocol, or a recording that is longer.",
         )
     found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
     clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
@@ -105,7 +106,9 @@ def _starts(protocol: str, count: int, stride: int, ed_frames: list[int]) -> lis
     """First frames of the clips whose EF are averaged, of `count` that are possible; ascending."""
     if protocol == "beats":
         return sorted({ed for ed in ed_frames if ed < count})
-    return [(count - 1) // 2] if protocol == "one-clip" else list(range(0, count, stride if protocol == "strided" else 1))
+    return (
+        [(count - 1) // 2] if protocol == "one-clip" else list(range(0, count, stride if protocol == "strided" else 1))
+    )
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:

@@ -23,7 +23,17 @@ PICTURE = 280
 LARGEST_FILM = 12 << 20
 """Bytes of an overlay that is put into the page; a larger one stays a file of its own."""
 BANDS = {"under_40": "under 40 %", "40_to_49": "40 to 49 %", "50_and_more": "50 % and more"}
-BEAT_COLUMNS = ("beat", "ED, s", "ES, s", "EF discs, %", "EF area-length, %", "EF network, %", "EDV", "ESV", "rate, / min")
+BEAT_COLUMNS = (
+    "beat",
+    "ED, s",
+    "ES, s",
+    "EF discs, %",
+    "EF area-length, %",
+    "EF network, %",
+    "EDV",
+    "ESV",
+    "rate, / min",
+)
 
 
 def write_page(prediction: Prediction, folder: Path) -> Path:
@@ -106,7 +116,9 @@ def interval_in_words(interval: EfInterval | None) -> str:
 
 def _beside(prediction: Prediction) -> list[str]:
     found = [prediction.headline_reason, prediction.not_measured or ""]
-    found.append(interval_in_words(prediction.interval_by_discs if prediction.headline == "discs" else prediction.interval))
+    found.append(
+        interval_in_words(prediction.interval_by_discs if prediction.headline == "discs" else prediction.interval)
+    )
     if prediction.category_probabilities:
         bands = (f"{BANDS.get(name, name)}: {share:.0%}" for name, share in prediction.category_probabilities.items())
         found.append(f"Probability of EF {', '.join(bands)}")

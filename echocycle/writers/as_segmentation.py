@@ -165,9 +165,7 @@ def _dataset(header: "Dataset", numbers: list[int]) -> "Dataset":
         )
     ]  # fmt: skip
     made.SharedFunctionalGroupsSequence = [_item(SegmentIdentificationSequence=[_item(ReferencedSegmentNumber=1)])]
-    made.PerFrameFunctionalGroupsSequence = [
-        _frame(header, number, place) for place, number in enumerate(numbers, 1)
-    ]
+    made.PerFrameFunctionalGroupsSequence = [_frame(header, number, place) for place, number in enumerate(numbers, 1)]
     instance = _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
     made.ReferencedSeriesSequence = [
         _item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedInstanceSequence=[instance])

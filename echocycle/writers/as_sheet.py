@@ -68,7 +68,9 @@ def draw_sheet(prediction: Prediction) -> Image.Image:
         for column, (name, frame, colour) in enumerate(phases(number, beat)):
             left = GAP + column * (PICTURE + GAP)
             drawing.text((left, top + CAPTION / 2), name, colour, font(15), anchor="lm")
-            drawing.text((left + PICTURE, top + CAPTION / 2), caption(prediction, beat, frame), FAINT, font(13), anchor="rm")
+            drawing.text(
+                (left + PICTURE, top + CAPTION / 2), caption(prediction, beat, frame), FAINT, font(13), anchor="rm"
+            )
             sheet.paste(key_frame(prediction, frame, PICTURE), (left, top + CAPTION))
     left_out = len(prediction.beats) - len(beats)
     end = f"{left_out} more beats are not shown. " if left_out else ""
@@ -78,7 +80,10 @@ def draw_sheet(prediction: Prediction) -> Image.Image:
 
 def phases(number: int, beat: MeasuredBeat) -> list[tuple[str, int, Colour]]:
     """Name, frame and colour of a beat's two frames."""
-    return [(f"beat {number + 1}, end diastole", beat.ed, DIASTOLE), (f"beat {number + 1}, end systole", beat.es, SYSTOLE)]
+    return [
+        (f"beat {number + 1}, end diastole", beat.ed, DIASTOLE),
+        (f"beat {number + 1}, end systole", beat.es, SYSTOLE),
+    ]
 
 
 def caption(prediction: Prediction, beat: MeasuredBeat, frame: int) -> str:

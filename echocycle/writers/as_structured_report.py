@@ -88,9 +88,7 @@ def _whole(prediction: Prediction) -> Any:
     def add(name: Any, value: float | None, unit: Any, method: Any = None, median: bool = False) -> None:
         if value is not None and math.isfinite(value):
             derivation = codes.SCT.Median if median else None
-            found.append(
-                hd.sr.Measurement(name, round(value, 2), unit, method=method, derivation=derivation)
-            )
+            found.append(hd.sr.Measurement(name, round(value, 2), unit, method=method, derivation=derivation))
 
     percent = codes.UCUM.Percent
     if prediction.ef_clips:
@@ -131,12 +129,20 @@ def _outlined(prediction: Prediction, header: Any) -> list[Any]:
             outline = None if prediction.masks is None else main_outline(prediction.masks[frame])
             if outline is not None:
                 points = to_stored(outline, prediction.affine) + 0.5  # DICOM's (0, 0) is the corner of the first pixel
-                found.append(_beat_outline(prediction, header, f"beat {number}, {name}", frame, points, phase, (code, volume)))
+                found.append(
+                    _beat_outline(prediction, header, f"beat {number}, {name}", frame, points, phase, (code, volume))
+                )
     return found
 
 
 def _beat_outline(
-    prediction: Prediction, header: Any, name: str, frame: int, points: np.ndarray, phase: Any, volume: tuple[Any, float]
+    prediction: Prediction,
+    header: Any,
+    name: str,
+    frame: int,
+    points: np.ndarray,
+    phase: Any,
+    volume: tuple[Any, float],
 ) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes

@@ -117,7 +117,12 @@ def aside(prediction: Prediction) -> str:
     """What stands beside the number: its interval and the heart rate, where they are known."""
     parts = []
     interval = prediction.interval_by_discs if prediction.headline == "discs" else prediction.interval
-    if prediction.answer is not None and interval is not None and interval.low is not None and interval.high is not None:
+    if (
+        prediction.answer is not None
+        and interval is not None
+        and interval.low is not None
+        and interval.high is not None
+    ):
         parts.append(f"{100 * interval.level:.0f} %: {interval.low:.0f} to {interval.high:.0f}")
     if prediction.heart_rate is not None:
         parts.append(f"{prediction.heart_rate:.0f} / min")
