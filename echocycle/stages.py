@@ -214,8 +214,8 @@ def predict(
             `one-clip`, from the middle; `beats`, one from the end diastole of each beat that is found.
         stride: Frames between two clips of `strided`: 4, or 16 with `--fast`.
         fast: A quarter of the clips, so less time for the EF; every frame is still segmented.
-        formats: Names with commas: `json` (always written), `csv`, `masks`, `overlay`, `png`, `seg`, `sr`, `html`. `seg`
-            and `sr` are DICOM and hold the patient's identity; nothing else does.
+        formats: Names with commas: `json` (always written), `csv`, `masks`, `overlay`, `png`, `seg`, `sr`, `html`.
+            `seg` and `sr` are DICOM and hold the patient's identity; nothing else does.
         workers: Processes that predict, each with a model of its own; they share the cores.
 
     Returns:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from echocycle.prediction import Prediction
+from echocycle.prediction import EfInterval, Prediction
 from echocycle.writers.tables import GrowingTable, Row, read_table
 
 NAME, BEATS = "predictions.csv", "beats.csv"
@@ -116,9 +116,8 @@ def read_rows(folder: Path) -> list[Row]:
 def as_row(prediction: Prediction) -> Row:
     """The prediction as text cells; unknown numbers are empty."""
     row_mm, column_mm = prediction.spacing_mm
-    regression, discs = prediction.interval, prediction.interval_by_discs
-    chances = prediction.category_probabilities
-    category = max(chances, key=lambda name: chances[name]) if chances else ""
+    regression, discs = _ends(prediction.interval), _ends(prediction.interval_by_discs)
+    category, chance = max(prediction.category_probabilities.items(), key=lambda each: each[1], default=("", None))
     return {
         "source": prediction.source,
         "ef": _number(prediction.ef),
@@ -136,12 +135,12 @@ def as_row(prediction: Prediction) -> Row:
         "headline": prediction.headline or "",
         "flagged": _yes(prediction.flagged),
         "flags": " ".join(flag.code for flag in prediction.flags),
-        "ef_low": _number(regression and regression.low),
-        "ef_high": _number(regression and regression.high),
-        "ef_by_discs_low": _number(discs and discs.low),
-        "ef_by_discs_high": _number(discs and discs.high),
+        "ef_low": regression[0],
+        "ef_high": regression[1],
+        "ef_by_discs_low": discs[0],
+        "ef_by_discs_high": discs[1],
         "category": category,
-        "category_probability": _number(chances.get(category)),
+        "category_probability": _number(chance),
         "ef_disagreement": _number(prediction.ef_disagreement),
         "ef_area_length": _number(prediction.ef_area_length),
         "edv": _number(prediction.edv),
@@ -181,6 +180,10 @@ def beat_rows(prediction: Prediction) -> list[Row]:
         }
         for number, beat in enumerate(prediction.beats, 1)
     ]
+
+
+def _ends(interval: EfInterval | None) -> tuple[str, str]:
+    return ("", "") if interval is None else (_number(interval.low), _number(interval.high))
 
 
 def _number(value: float | None) -> str:

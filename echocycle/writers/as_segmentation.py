@@ -76,7 +76,7 @@ def _stored_masks(prediction: Prediction, shape: tuple[int, int]) -> Iterator[tu
 
 
 def stored_mask(mask: np.ndarray, affine: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
-    """The largest blob of a uint8 probability mask (height, width) as bool in the pixels of the file (rows, columns)."""
+    """The largest blob of a uint8 probability mask (height, width) in the pixels of the file: bool (rows, columns)."""
     from scipy import ndimage
 
     known = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]) if affine is None else np.asarray(affine, float)

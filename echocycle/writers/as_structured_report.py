@@ -27,7 +27,6 @@ from echocycle.writers.source_dicom import (
 
 OURS = "99ECHOCYCLE"
 """Scheme of codes that no other one has."""
-LONGEST_MEANING = 64
 
 
 def lacks_report(prediction: Prediction) -> str | None:
@@ -99,19 +98,24 @@ def _whole(prediction: Prediction) -> Any:
         add(codes.LN.LeftVentricularEndDiastolicVolumeSinglePlane4CMOD, prediction.edv, _ml(), median=True)
         add(codes.LN.LeftVentricularEndSystolicVolumeSinglePlane4CMOD, prediction.esv, _ml(), median=True)
     add(codes.LN.HeartRate, prediction.heart_rate, hd.sr.CodedConcept("{H.B.}/min", "UCUM", "Heart beats per minute"))
-    said = [("disclaimer", DISCLAIMER), *((flag.code, flag.sentence) for flag in prediction.flags)]
-    said += [("model_warning", warning) for warning in prediction.warnings]
-    remark = hd.sr.CodedConcept("REMARK", OURS, "Remark of the software")
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
+    group = hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking("whole recording"),
         algorithm_id=_algorithm(prediction),
         finding_sites=[hd.sr.FindingSite(codes.SCT.LeftVentricle)],
         measurements=found,
-        qualitative_evaluations=[
-            hd.sr.QualitativeEvaluation(remark, hd.sr.CodedConcept(code, OURS, _short(sentence)))
-            for code, sentence in said
-        ],
     )
+    # highdicom has no argument for them; the template leaves room for more (TID 1501 is extensible)
+    group[0].ContentSequence.extend(
+        hd.sr.TextContentItem(codes.DCM.Comment, text, hd.sr.RelationshipTypeValues.CONTAINS)
+        for text in _comments(prediction)
+    )
+    return group
+
+
+def _comments(prediction: Prediction) -> list[str]:
+    """What a reader must see beside the numbers: doubts first."""
+    doubts = [f"Flagged ({flag.severity}): {flag.sentence}" for flag in prediction.flags if flag.severity != "note"]
+    return list(dict.fromkeys(filter(None, [*doubts, prediction.headline_reason, *prediction.warnings, DISCLAIMER])))
 
 
 def _outlined(prediction: Prediction, header: Any) -> list[Any]:
@@ -183,8 +187,3 @@ def _ml() -> Any:
     import highdicom as hd
 
     return hd.sr.CodedConcept("mL", "UCUM", "milliliter")
-
-
-def _short(sentence: str) -> str:
-    """A meaning has at most 64 characters."""
-    return sentence if len(sentence) <= LONGEST_MEANING else f"{sentence[: LONGEST_MEANING - 1].rstrip()}…"

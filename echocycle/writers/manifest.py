@@ -51,7 +51,7 @@ class Manifest:
         }
 
     def count(self, computing: dict[str, Any], *, again: bool, failed: bool) -> None:
-        """Note what became of a recording; `computing` is the device and precision, empty where nothing was computed."""
+        """Note what became of a recording; `computing`: device and precision, empty where nothing was computed."""
         self.counts["taken_from_before" if again else "unreadable" if failed else "predicted"] += 1
         if computing:
             self.call["computing"] = computing

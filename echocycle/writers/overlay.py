@@ -105,7 +105,7 @@ class _Sheet:
 
 
 def notices(prediction: Prediction) -> list[str]:
-    """What must not be overlooked, in lines that fit the width: doubts first, then why there is no EF, then the model."""
+    """What must not be overlooked, in lines that fit: doubts first, then why there is no EF, then the model."""
     doubts = [flag.sentence for flag in prediction.flags if flag.severity != "note"]
     reasons = [] if prediction.not_measured is None else [prediction.not_measured]
     unclear = [prediction.headline_reason] if prediction.headline == "neither" and prediction.headline_reason else []
