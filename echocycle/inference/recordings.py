@@ -95,7 +95,7 @@ def predict_cut(
     if not starts:
         return _without_ef(
             result,
-            f"No beat begins early enough for a clip of {spec.span} frames; try another protocol, or a longer recording.",
+            f"No beat begins early enough for a clip of {spec.span} frames; try another protocol.",
         )
     found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
     clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]

@@ -13,7 +13,7 @@ from echocycle.errors import EchocycleError
 from echocycle.files import printable, replacing
 from echocycle.prediction import DISCLAIMER, EfInterval, Prediction
 from echocycle.writers.as_sheet import MOST_BEATS, caption, key_frame, phases
-from echocycle.writers.drawing import alarm
+from echocycle.writers.drawing import alarm, few_digits
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -183,7 +183,7 @@ def _curve(prediction: Prediction, title: str, values: np.ndarray, unit: str) ->
              for frame, phase in ((beat.ed, "ed"), (beat.es, "es")) if frame < len(values)]  # fmt: skip
     return {
         "title": f"{title}, {unit}",
-        "range": f"{values.min():.3g} to {values.max():.3g} {unit}",
+        "range": f"{few_digits(values.min())} to {few_digits(values.max())} {unit}",
         "path": "M" + " ".join(f"{column:.1f},{row:.1f}" for column, row in zip(x, y, strict=True)),
         "marks": marks,
         "start": "0 s" if seconds else "frame 0",

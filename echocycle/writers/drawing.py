@@ -57,6 +57,11 @@ def wrapped(sentences: Iterable[str], width: float, size: int) -> list[str]:
     return lines
 
 
+def few_digits(value: float) -> str:
+    """A size for the eye: three digits, never with an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def alarm(prediction: Prediction) -> str:
     """How a flagged result begins."""
     unusable = any(flag.severity == "unusable" for flag in prediction.flags)

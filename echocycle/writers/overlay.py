@@ -21,6 +21,7 @@ from echocycle.writers.drawing import (
     TEXT,
     WARNING,
     alarm,
+    few_digits,
     font,
     outlined,
     wrapped,
@@ -146,7 +147,7 @@ def _draw_curve(
         for x, y in (points[frame] for frame in frames if frame < len(points)):
             drawing.ellipse([(value + grow) * FINE for grow in (-4, 4) for value in (x, y)], fill=colour)
     area, unit = _areas(prediction)
-    title = f"left ventricle, {min(area):.3g} to {max(area):.3g} {unit}"
+    title = f"left ventricle, {few_digits(min(area))} to {few_digits(max(area))} {unit}"
     height = above + PICTURE + 16
     _write(drawing, (16, height), title, FAINT, 13, "lm")
     if prediction.ed_frames or prediction.es_frames:
