@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from echocycle.bundle_description import read_description
+from echocycle.calibration import read_calibration
 from echocycle.prediction import Prediction, model_identity
 from echocycle.recordings.sector import CutRecording
 from echocycle.verdict import Verdict, read_verdict
@@ -24,7 +25,9 @@ class LazyModel:
     def __init__(self, path: Path, device: Device, stride: int):
         self.description = read_description(path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
-        self.identity = model_identity(self.description, self.verdict)
+        self.calibration = read_calibration(self.description.path)
+        calibrated = None if self.calibration is None else self.calibration.id
+        self.identity = model_identity(self.description, self.verdict, calibrated)
         self.stride = stride
         self._device = device
         self._loaded: tuple[Bundle, torch.device] | None = None
@@ -57,4 +60,4 @@ class LazyModel:
         from echocycle.inference.recordings import predict_cut
 
         bundle, device = self.load()
-        return predict_cut(cut, source, bundle, self.verdict, device, self.stride)
+        return predict_cut(cut, source, bundle, self.verdict, device, self.stride, self.calibration)
