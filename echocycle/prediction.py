@@ -212,8 +212,12 @@ class Model(Protocol):
     def reference(self) -> dict[str, Any]: ...
 
 
-def model_identity(model: Model, verdict: Verdict | None) -> dict[str, Any]:
-    """What a result says about its model. A result of another identity is made anew."""
+def model_identity(model: Model, verdict: Verdict | None, calibration: str | None = None) -> dict[str, Any]:
+    """What a result says about its model. A result of another identity is made anew.
+
+    Args:
+        calibration: the id of the calibration that its intervals come from.
+    """
     return {
         "id": model.id,
         "run": model.provenance.get("run"),
@@ -222,7 +226,19 @@ def model_identity(model: Model, verdict: Verdict | None) -> dict[str, Any]:
         "verdict": None if verdict is None else verdict.sentence(),
         "echocycle": __version__,
         "torch": version("torch"),
+        **({} if calibration is None else {"calibration": calibration}),
     }
+
+
+def label_provenance(model: Model) -> str:
+    """Whose EF a model was taught, a sentence."""
+    data = model.provenance.get("data")
+    budget = model.provenance.get("budget")
+    count = f"{budget['labelled']} labelled videos" if isinstance(budget, dict) and "labelled" in budget else "videos"
+    if model.reference.get("phantom_version") is not None or model.provenance.get("method") == "zero":
+        return f"The EF of {count} of the phantom: true volumes, no reader."
+    where = f" ({data['source']})" if isinstance(data, dict) and data.get("source") else ""
+    return f"The EF that the list of {count}{where} gives; who read it is not recorded."
 
 
 def protocol_of(stride: int, protocol: str = "strided") -> str:

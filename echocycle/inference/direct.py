@@ -53,10 +53,13 @@ def predict_one(
     if color and recording.frames.ndim == 3:
         raise EchocycleError("The model was trained on RGB; give an array of the shape (time, height, width, 3).")
 
+    from echocycle.calibration import read_calibration
     from echocycle.inference.recordings import predict_cut
 
     source = ARRAY if file is None else str(video)
-    found = predict_cut(cut_sector(recording), source, bundle, verdict, where, asked.stride, asked.protocol)
+    calibration = None if bundle.path is None else read_calibration(bundle.path)
+    cut = cut_sector(recording)
+    found = predict_cut(cut, source, bundle, verdict, where, asked.stride, calibration, asked.protocol)
     return found if file is None else replace(found, file=file.absolute())
 
 

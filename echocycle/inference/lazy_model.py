@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echocycle.bundle_description import PACKAGED, UNASKED, read_description
+from echocycle.calibration import read_calibration
 from echocycle.errors import EchocycleError
 from echocycle.inference.choices import Choices
 from echocycle.prediction import Prediction, model_identity
@@ -28,7 +29,9 @@ class LazyModel:
         self.unasked = path is None
         self.description = read_description(PACKAGED[UNASKED] if path is None else path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
-        self.identity = model_identity(self.description, self.verdict)
+        self.calibration = read_calibration(self.description.path)
+        calibrated = None if self.calibration is None else self.calibration.id
+        self.identity = model_identity(self.description, self.verdict, calibrated)
         self.choices = choices
         self._loaded: tuple[Bundle, torch.device] | None = None
         if choices.protocol == "beats" and "segmenter" not in self.description.parts:
@@ -85,4 +88,4 @@ class LazyModel:
 
         bundle, device = self.load()
         asked = self.choices
-        return predict_cut(cut, source, bundle, self.verdict, device, asked.stride, asked.protocol)
+        return predict_cut(cut, source, bundle, self.verdict, device, asked.stride, self.calibration, asked.protocol)
