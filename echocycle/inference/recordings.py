@@ -10,7 +10,7 @@ import torch
 from echocycle.bundle import Bundle, check_parts
 from echocycle.data.clips import clip_starts
 from echocycle.data.domain_shift import unlike
-from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
+from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, with_masks
 from echocycle.inference.quality import unusable_masks
@@ -27,7 +27,7 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
     """EF, masks and beats of one recording.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
-    `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
+    `stride` frames, and over the model's EF networks. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
     cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
@@ -80,13 +80,15 @@ def predict_cut(
     if bundle.regressor is None:
         notes.append("The model has no EF network; EF is by discs from the masks.")
         return _with_ef(result, result.ef_by_discs, "No beat could be measured in the masks.")
-    spec = bundle.regressor.spec
+    spec = longest(bundle.regressors)
     if len(frames) < spec.span:
         return _without_ef(result, f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}.")
     starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
-    found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
-    clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
-    return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
+    found = np.stack([ef_of_clips(part, networks_input, small, starts, device) for part in bundle.regressors])
+    clips = [(start, float(ef)) for start, ef in zip(starts, found.mean(0), strict=True)]
+    members = [float(ef) for ef in found.mean(1)] if len(found) > 1 else []
+    result = replace(result, ef_clips=clips, ef_members=members)
+    return _with_ef(result, float(found.mean()), "The model gave no number.")
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:
