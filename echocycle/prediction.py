@@ -101,6 +101,9 @@ class Prediction:
     """Millimetres per pixel of `frames` and `masks`, (row, column); NaN when unknown."""
     ef_clips: list[tuple[int, float]] = field(default_factory=list)
     """(first frame, EF in percent) of each clip that went into `ef`."""
+    ef_members: list[float] = field(default_factory=list)
+    """EF of each EF network of the model, percent, where it has several; `ef` is their mean, and their spread tells how
+    far they disagree."""
     mask_area_px: list[float] = field(default_factory=list)
     """Area of the left ventricle in each frame, pixels; empty without segmentation."""
     ef_by_discs: float | None = None

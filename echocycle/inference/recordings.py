@@ -12,7 +12,7 @@ from echocycle.bundle import Bundle, check_parts
 from echocycle.calibration import Calibration, read_calibration
 from echocycle.data.clips import clip_starts
 from echocycle.data.domain_shift import training_notice, unlike_ranges, unlikeness
-from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
+from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest
 from echocycle.inference.judge import judged
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, Measured, with_clips, with_masks
@@ -32,7 +32,7 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
     """EF, masks and beats of one recording.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
-    `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
+    `stride` frames, and over the model's EF networks. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
     calibration = None if bundle.path is None else read_calibration(bundle.path)
@@ -126,7 +126,7 @@ def _answered(
         notes.append("The model has no EF network; EF is by discs from the masks.")
         only = _with_ef(result, result.ef_by_discs, "No beat could be measured in the masks.")
         return _Answer(only, measured, sure)
-    spec = bundle.regressor.spec
+    spec = longest(bundle.regressors)
     if len(frames) < spec.span:
         told = f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}."
         return _Answer(_without_ef(result, told), measured, sure)
@@ -134,9 +134,10 @@ def _answered(
     if not starts:
         told = f"No beat begins early enough for a clip of {spec.span} frames; try another protocol."
         return _Answer(_without_ef(result, told), measured, sure)
-    found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
-    clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
-    result = with_clips(replace(result, ef_clips=clips), spec.span)
+    found = np.stack([ef_of_clips(part, networks_input, small, starts, device) for part in bundle.regressors])
+    clips = [(start, float(ef)) for start, ef in zip(starts, found.mean(0), strict=True)]
+    members = [float(ef) for ef in found.mean(1)] if len(found) > 1 else []
+    result = with_clips(replace(result, ef_clips=clips, ef_members=members), spec.span)
     return _Answer(_with_ef(result, float(found.mean()), "The model gave no number."), measured, sure)
 
 

@@ -99,7 +99,7 @@ def _of_type(kind: Any, value: Any) -> Any:
 
 def _has_its_types(found: Prediction) -> bool:
     numbers = all(value is None or isinstance(value, int | float) for value in (found.ef, found.ef_by_discs))
-    lists = (found.notes, found.warnings, found.mask_area_px, found.ed_frames, found.es_frames)
+    lists = (found.notes, found.warnings, found.mask_area_px, found.ed_frames, found.es_frames, found.ef_members)
     texts = (found.protocol, found.result)
     return (
         numbers

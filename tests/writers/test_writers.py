@@ -14,12 +14,13 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 from helpers.results import full_result
+from pydicom.data import get_testdata_file
 
 from echocycle.errors import EchocycleError
 from echocycle.prediction import EfInterval, Flag, MeasuredBeat, Prediction
 from echocycle.recordings.film import stream_mp4
 from echocycle.recordings.video import read_video
-from echocycle.writers import WRITERS, overlay
+from echocycle.writers import USUAL, WRITERS, overlay
 from echocycle.writers.as_csv import FIRST_COLUMNS, Table, as_row, read_rows, write_csv
 from echocycle.writers.as_failures import Failure, check_failures, write_failures
 from echocycle.writers.as_json import MEASURED, json_path, read_prediction, source_of, write_json
@@ -56,27 +57,34 @@ def prediction() -> Prediction:
     )
 
 
-def test_all_writers_write_their_file(prediction: Prediction, tmp_path: Path) -> None:
-    paths = {name: write(prediction, tmp_path / "out") for name, write in WRITERS.items()}
+def test_all_writers_write_their_file(tmp_path: Path) -> None:
+    found = full_result(30, file=Path(str(get_testdata_file("examples_ybr_color.dcm", download=False))))
+    paths = {name: write(found, tmp_path / "out") for name, write in WRITERS.items()}
     assert {name: path.name for name, path in paths.items()} == {
         "masks": "clip 1.dcm.masks.npz",
         "json": "clip 1.dcm.json",
+        "seg": "clip 1.dcm.seg.dcm",
+        "sr": "clip 1.dcm.sr.dcm",
+        "png": "clip 1.dcm.ed-es.png",
         "overlay": "clip 1.dcm.overlay.mp4",
+        "html": "clip 1.dcm.page.html",
     }
-    assert list(WRITERS)[-1] == "overlay"  # what takes longest comes last
+    assert all(writer.lacks(found) is None for writer in WRITERS.values())
+    assert paths == {name: writer.path(found, tmp_path / "out") for name, writer in WRITERS.items()}
+    assert list(WRITERS).index("json") < list(WRITERS).index("overlay")  # what takes longest comes late
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths.values())
 
 
 def test_all_files_lie_where_the_result_is_to_lie(prediction: Prediction, tmp_path: Path) -> None:
     named = replace(prediction, result="patient 1/clip 1.dcm")
-    paths = [write(named, tmp_path) for write in WRITERS.values()]
+    paths = [WRITERS[name](named, tmp_path) for name in USUAL]
     assert {path.parent for path in paths} == {tmp_path / "patient 1"}
     assert sorted(path.name for path in (tmp_path / "patient 1").iterdir()) == sorted(path.name for path in paths)
 
 
 def test_json_round_trip(prediction: Prediction, tmp_path: Path) -> None:
     content = json.loads(write_json(prediction, tmp_path).read_text(encoding="utf-8"))
-    assert content.pop("schema_version") == 1
+    assert content.pop("schema_version") == 2
     assert content.pop("disclaimer") == "Research use only; not a medical device."
     assert "masks" not in content
     assert "frames" not in content
