@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from echocycle.errors import EchocycleError
 from echocycle.files import printable, replacing
 from echocycle.prediction import DISCLAIMER, EfInterval, Prediction
 from echocycle.writers.as_sheet import MOST_BEATS, caption, key_frame, phases
 from echocycle.writers.drawing import alarm, few_digits
+from echocycle.writers.overlay import first_picture
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -68,7 +70,7 @@ def page(prediction: Prediction, film: Path | None = None) -> str:
                 "name": name,
                 "phase": "ed" if frame == beat.ed else "es",
                 "caption": caption(prediction, beat, frame),
-                "data": _picture(prediction, frame),
+                "data": _inline(key_frame(prediction, frame, PICTURE)),
             }
             for number, beat in enumerate(beats[:MOST_BEATS])
             for name, frame, _ in phases(number, beat)
@@ -76,6 +78,7 @@ def page(prediction: Prediction, film: Path | None = None) -> str:
         size=PICTURE,
         left_out=max(0, len(beats) - MOST_BEATS),
         video=_film(film),
+        poster=_inline(first_picture(prediction)),
         beats=[_beat(prediction, number) for number in range(len(prediction.beats))],
         beat_columns=_beat_columns(prediction),
         notes=[note for note in dict.fromkeys([*remarks, *prediction.notes]) if note not in shown],
@@ -211,9 +214,9 @@ def _beat(prediction: Prediction, number: int) -> list[str]:
     ]
 
 
-def _picture(prediction: Prediction, frame: int) -> str:
+def _inline(picture: Image.Image) -> str:
     file = io.BytesIO()
-    key_frame(prediction, frame, PICTURE).save(file, "PNG", optimize=True)
+    picture.save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -50,6 +50,11 @@ def write_overlay(prediction: Prediction, folder: Path) -> Path:
     return path
 
 
+def first_picture(prediction: Prediction) -> Image.Image:
+    """The overlay's first frame."""
+    return Image.fromarray(_Sheet(prediction).draw(0))
+
+
 class _Sheet:
     """All frames of one overlay: whether it is flagged, the number, what must not be overlooked, picture, curve."""
 

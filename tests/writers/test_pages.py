@@ -60,7 +60,7 @@ def test_a_page_stands_alone(tmp_path: Path) -> None:
     assert "<script" not in page
     assert "prefers-color-scheme: dark" in page
     assert "width=device-width" in page
-    assert page.count("data:image/png;base64,") == 4  # two beats
+    assert page.count("data:image/png;base64,") == 5  # two beats, and what the film begins with
     assert page.count("data:video/mp4;base64,") == 1
     assert "deeper/&lt;b&gt;&amp;name.dcm" in page
     assert "<b>&name" not in page
