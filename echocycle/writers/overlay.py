@@ -15,6 +15,7 @@ HEADER, CURVE, FOOTER = 52, 148, 24
 HEIGHT = HEADER + PICTURE + CURVE + FOOTER  # without notices
 NOTICE, NOTICE_TEXT = 18, 14  # a line of what must not be overlooked, and its letters
 FINE = 2  # everything is drawn larger by this factor and shrunk, which smooths lines
+MOST_DOUBTS = 3  # that are written out above the picture
 PLAYBACK_FPS = 30.0  # when the recording does not state its own
 
 BACKGROUND, PANEL = (13, 16, 21), (22, 27, 34)
@@ -81,8 +82,11 @@ class _Sheet:
         prediction = self.prediction
         canvas = Image.new("RGB", (PICTURE * FINE, self.height * FINE), BACKGROUND)
         drawing = ImageDraw.Draw(canvas)
-        ef = "EF not measured" if prediction.ef is None else f"EF {prediction.ef:.0f} %"
-        _write(drawing, (16, HEADER / 2), ef, TEXT, 26, "lm")
+        unclear = prediction.headline == "neither"
+        _write(
+            drawing, (16, HEADER / 2 - 8 * unclear), prediction.answer_in_words(0), TEXT, 16 if unclear else 26, "lm"
+        )
+        _write(drawing, (16 if unclear else 134, HEADER / 2 + 10 * unclear), _range(prediction), FAINT, 13, "lm")
         for number, line in enumerate(self.notices):
             _write(drawing, (16, HEADER + NOTICE * (number + 0.5)), line, WARNING, NOTICE_TEXT, "lm")
         _write(drawing, (16, self.height - FOOTER / 2), DISCLAIMER, FAINT, 12, "lm")
@@ -91,9 +95,23 @@ class _Sheet:
         return canvas.reduce(FINE)
 
 
+def _range(prediction: Prediction) -> str:
+    """The interval of the answer, in words; nothing where there is none."""
+    interval = prediction.interval_by_discs if prediction.headline == "discs" else prediction.interval
+    if prediction.answer is None or interval is None or interval.low is None or interval.high is None:
+        return ""
+    return f"{interval.low:.0f} to {interval.high:.0f} % ({interval.level:.0%})"
+
+
 def notices(prediction: Prediction) -> list[str]:
-    """Why there is no EF, and what must not be overlooked about the model, in lines that fit the width."""
-    said = prediction.warnings if prediction.not_measured is None else [prediction.not_measured, *prediction.warnings]
+    """Why there is no EF, what must be looked at, and what must not be overlooked about the model, in lines that fit
+    the width; the gravest first."""
+    doubts = [flag.sentence for flag in prediction.flags if flag.severity != "note" and flag.code != "not_measured"]
+    said = [] if prediction.not_measured is None else [prediction.not_measured]
+    said += [f"Look first: {sentence}" for sentence in doubts[:MOST_DOUBTS]]
+    if len(doubts) > MOST_DOUBTS:
+        said.append(f"And {len(doubts) - MOST_DOUBTS} more doubts; the result's file names them.")
+    said += prediction.warnings
     lines: list[str] = []
     for sentence in said:
         line = ""
