@@ -28,6 +28,9 @@ NAME = "calibration.json"
 LEVEL = 0.9
 LIMITS = (40.0, 50.0)
 """EF, percent, at which one band ends and the next begins."""
+EDGES = ((0.0, LIMITS[0]), LIMITS, (LIMITS[1], 100.0))
+"""Lowest and highest EF of each band."""
+ROUNDS = 10
 FEWEST_VIDEOS = 100
 """Calibration videos under which no interval is narrower than the naive one."""
 FEWEST_IN_BAND = 20
@@ -170,35 +173,51 @@ def intervals(
 
 
 def _by_true_band(known: Known, ef: Floats, difficulty: Floats, level: float) -> Floats:
-    """The hull of the EFs of each band that are not refuted.
-
-    The outer bands come first. The hull of what they leave may hold an EF of the middle band although that band refutes
-    it; so the middle band needs no more than what brings its own calibration videos to `level`.
-    """
-    edges = ((0.0, LIMITS[0]), LIMITS, (LIMITS[1], 100.0))
-    band, hard = bands(known.ef_true), known.difficulty
-
-    def within(number: int, reach: Any, answers: Floats, difficulties: Floats) -> tuple[Floats, Floats]:
-        """Lowest and highest EF of a band within `reach` (in units of difficulty) of answers; infinite if none is."""
-        start, end = edges[number]
-        low, high = np.maximum(answers - reach * difficulties, start), np.minimum(answers + reach * difficulties, end)
-        none = low > high
-        return np.where(none, np.inf, low), np.where(none, -np.inf, high)
-
-    def hull(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-        return np.minimum(first[0], second[0]), np.maximum(first[1], second[1])
-
-    reach = {number: _reach(np.abs(known.ef_true - known.ef_pred)[band == number], hard[band == number], level)
-             for number in (0, 2)}  # fmt: skip
-    middle = band == 1
-    outer = hull(*(within(n, reach[n], known.ef_pred[middle], hard[middle]) for n in (0, 2)))
-    true = known.ef_true[middle]
-    needed = np.where((outer[0] <= true) & (true <= outer[1]), 0.0, np.abs(true - known.ef_pred[middle]))
-    reach[1] = _reach(needed, hard[middle], level)
-    low, high = hull(*(within(n, reach[n], ef, difficulty) for n in (0, 2)))
-    low, high = hull((low, high), within(1, reach[1], ef, difficulty))
-    refuted = low > high  # every EF is: the answer itself is all that is left, and an interval that is never empty
+    """The hull of the EFs of each band that are not refuted."""
+    reaches = band_reaches(known, level)
+    parts = [_within(number, reaches[number], ef, difficulty) for number in range(len(EDGES))]
+    low, high = _hull(parts)
+    refuted = low > high  # every EF is: the answer itself is all that is left, and an interval is never empty
     return np.column_stack([np.where(refuted, ef, low), np.where(refuted, ef, high)])
+
+
+def band_reaches(known: Known, level: float) -> list[float]:
+    """How far from an answer an EF of each band may lie, in units of difficulty, before it is refuted.
+
+    A hull also holds what lies between the parts of two bands, though its own band refutes it. So a band needs no more
+    than what brings its own calibration videos to `level` with the parts of the others given; that is repeated until
+    nothing changes.
+    """
+    band = bands(known.ef_true)
+    of = [band == number for number in range(len(EDGES))]
+    distance = np.abs(known.ef_true - known.ef_pred)
+    reaches = [_reach(distance[part], known.difficulty[part], level) for part in of]
+    for _ in range(ROUNDS):
+        before = list(reaches)
+        for number, part in enumerate(of):
+            true, answer, hard = known.ef_true[part], known.ef_pred[part], known.difficulty[part]
+            others = [_within(n, reaches[n], answer, hard) for n in range(len(EDGES)) if n != number]
+            low, high = _hull(others)
+            above, below = high >= true, low <= true  # some EF of another band on that side is not refuted
+            needed = np.abs(true - answer)
+            needed = np.where(above, np.maximum(answer - true, 0.0), needed)
+            needed = np.where(below, np.where(above, 0.0, np.maximum(true - answer, 0.0)), needed)
+            reaches[number] = _reach(needed, hard, level)
+        if np.allclose(before, reaches):
+            break
+    return reaches
+
+
+def _within(number: int, reach: float, ef: Floats, difficulty: Floats) -> tuple[Floats, Floats]:
+    """Lowest and highest EF of a band within `reach` of answers, each (videos,); infinite the wrong way if none is."""
+    start, end = EDGES[number]
+    low, high = np.maximum(ef - reach * difficulty, start), np.minimum(ef + reach * difficulty, end)
+    none = low > high
+    return np.where(none, np.inf, low), np.where(none, -np.inf, high)
+
+
+def _hull(parts: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    return np.min([low for low, _ in parts], axis=0), np.max([high for _, high in parts], axis=0)
 
 
 def _reach(distances: Floats, difficulties: Floats, level: float) -> float:

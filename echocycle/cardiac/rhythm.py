@@ -19,6 +19,8 @@ FUNDAMENTAL = 0.8
 best after two."""
 IRREGULAR = 0.12
 """Spread of the times between beats over their mean from which on a rhythm is irregular; breathing makes less."""
+MISSED = 1.25
+"""Time between beats over the period from which on beats were missed."""
 FEWEST_INTERVALS = 2
 """Times between beats that are needed to tell whether they are alike."""
 
@@ -110,13 +112,8 @@ def rhythm_of(area: Sequence[float] | Floats, beats: Sequence[Beat], fps: float)
         variation = float(100 * intervals.std(ddof=1) / intervals.mean())
     irregular = None if variation is None or len(intervals) < FEWEST_INTERVALS else variation > 100 * IRREGULAR
     mean = float(intervals.mean()) if len(intervals) else None
-    if period is not None and (mean is None or (not irregular and _apart(mean, period))):
-        mean = period  # beats closer than `find_beats` allows, or further apart than it bridges
+    if period is not None and (mean is None or (not irregular and mean > MISSED * period)):
+        mean = period  # beats closer than `find_beats` allows
     return Rhythm(
         None if mean is None else 60 / mean, tuple(map(float, intervals)), variation, irregular, period, strength
     )
-
-
-def _apart(first: float, second: float) -> bool:
-    """Whether two times are so different that they cannot be the same beat's."""
-    return abs(np.log(first / second)) > np.log(1.25)

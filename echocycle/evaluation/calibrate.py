@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
+from scipy.stats import spearmanr
 
 from echocycle.bundle_description import BundleDescription, read_description
 from echocycle.calibration import (
@@ -34,6 +35,8 @@ from echocycle.runs import Run
 NAME = "intervals.csv"
 FEWEST_TO_FIT = 30
 """Selection videos that a difficulty is fitted to; with fewer all recordings count as equally difficult."""
+LEAST_TELLING = 0.3
+"""Rank correlation of difficulty and error on the selection videos from which on intervals follow the difficulty."""
 SMOOTHEST = 0.25
 """The least difficulty over its mean: no interval is so narrow that a chance agreement of clips made it."""
 
@@ -145,7 +148,11 @@ def fit_difficulty(selection: pd.DataFrame) -> Difficulty:
     weights, _ = nnls(np.column_stack([np.ones(len(known)), signs]), error)
     mean = float(error.mean()) or 1.0
     floor = max(float(weights[0]) / mean, SMOOTHEST)
-    return Difficulty(floor, *(round(float(weight) / mean, 6) for weight in weights[1:]))
+    found = Difficulty(floor, *(round(float(weight) / mean, 6) for weight in weights[1:]))
+    told = found.of(*(known[name] for name in SIGNS))
+    if np.ptp(told) == 0 or spearmanr(told, error).statistic < LEAST_TELLING:
+        return Difficulty()  # signs that say little about errors only make intervals wider
+    return found
 
 
 # --- how well intervals hold ------------------------------------------------------------------------

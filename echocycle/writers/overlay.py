@@ -33,6 +33,7 @@ HEIGHT = HEADER + PICTURE + CURVE + FOOTER  # without notices
 NOTICE, NOTICE_TEXT = 18, 14  # a line of what must not be overlooked, and its letters
 BAND = 26  # what a flagged result begins with
 FINE = 2  # everything is drawn larger by this factor and shrunk, which smooths lines
+MOST_DOUBTS = 3  # that are written out above the picture
 PLAYBACK_FPS = 30.0  # when the recording does not state its own
 
 
@@ -112,10 +113,12 @@ class _Sheet:
 
 def notices(prediction: Prediction) -> list[str]:
     """What must not be overlooked, in lines that fit: doubts first, then why there is no EF, then the model."""
-    doubts = [flag.sentence for flag in prediction.flags if flag.severity != "note"]
+    doubts = [flag.sentence for flag in prediction.flags if flag.severity != "note" and flag.code != "not_measured"]
     reasons = [] if prediction.not_measured is None else [prediction.not_measured]
     unclear = [prediction.headline_reason] if prediction.headline == "neither" and prediction.headline_reason else []
-    said = dict.fromkeys([*doubts, *reasons, *unclear, *prediction.warnings])
+    more = len(doubts) - MOST_DOUBTS
+    rest = [f"And {more} more doubts; the result's file names them."] if more > 0 else []
+    said = dict.fromkeys([*doubts[:MOST_DOUBTS], *rest, *reasons, *unclear, *prediction.warnings])
     return wrapped(said, PICTURE - 32, NOTICE_TEXT)
 
 
