@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from echocycle.files import difference, empty_unless_begun, printable, settle, write_json, write_text
+from echocycle.files import cell, difference, empty_unless_begun, printable, settle, write_json, write_text
 from echocycle.partial import PartialFolder
 
 
@@ -91,3 +91,11 @@ def test_a_drive_that_cannot_sync_a_folder_is_no_failure(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         settle(tmp_path)
+
+
+def test_a_cell_is_never_a_formula_and_numbers_stay_numbers() -> None:
+    for text in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"):
+        assert cell(text) == "'" + printable(text)
+        assert cell(cell(text)) == cell(text)
+    for text in ("-12.5", "+3", "-1e-05", ".5", "a=b", "/in/=1.avi", "", "2024-01-01"):
+        assert cell(text) == text

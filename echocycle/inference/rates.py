@@ -1,10 +1,9 @@
-"""Before a recording is predicted: its frames at the rate of the model's training videos, and how unlike them it is."""
+"""Before a recording is predicted: its frames at the rate of the model's training videos."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from echocycle.data.domain_shift import unlike
 from echocycle.data.rate import Time, places_at_rate, rate_for
 from echocycle.recordings.budget import check_budget
 from echocycle.recordings.sector import CutRecording
@@ -13,16 +12,14 @@ __all__ = ["Time", "seen_as_trained"]
 
 
 def seen_as_trained(cut: CutRecording, time: Time, reference: dict[str, Any]) -> tuple[CutRecording, float | None]:
-    """The recording in frames or in seconds (`rate_for`), with what is unlike the training videos among its notes.
+    """The recording in frames or in seconds (`rate_for`).
 
     Returns:
         The recording, and the frames a second that it had if it was brought to seconds; None where its frames are its
         own.
     """
-    rate, recorded = rate_for(time, cut.fps, reference), None
-    if rate is not None:
-        cut, recorded = _at_rate(cut, rate), cut.fps
-    return replace(cut, notes=(*cut.notes, *unlike(cut.frames, cut.fps, reference))), recorded
+    rate = rate_for(time, cut.fps, reference)
+    return (cut, None) if rate is None else (_at_rate(cut, rate), cut.fps)
 
 
 def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
@@ -36,4 +33,6 @@ def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
         "Frames are counted after that."
     )
     colours = None if cut.colours is None else cut.colours[places]
-    return replace(cut, frames=cut.frames[places], colours=colours, fps=rate, notes=(*cut.notes, note))
+    stored = places if cut.stored_frames is None else cut.stored_frames[places]
+    notes = (*cut.notes, note)
+    return replace(cut, frames=cut.frames[places], colours=colours, fps=rate, stored_frames=stored, notes=notes)
