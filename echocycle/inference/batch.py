@@ -112,6 +112,7 @@ def predict_chosen(
     count = len(recordings) + len(failures)
     with ExitStack() as held:
         with writing_into(out):
+            out.mkdir(parents=True, exist_ok=True)  # before the lock, which could not say why it cannot be made
             held.enter_context(alone_in(out))
             asked = {**asdict(choices), "protocol_in_words": choices.protocol_in_words, "workers": workers}
             folder = ResultsFolder(out, choices.formats, failures, chosen.description, inputs, asked, len(recordings))
