@@ -73,7 +73,7 @@ def predict_cut(
         frames=frames,
         affine=cut.affine,
     )
-    found = _answered(result, cut, bundle, device, stride)
+    found = answered(result, cut, bundle, device, stride)
     return judged(
         found.result,
         found.measured,
@@ -93,7 +93,7 @@ class _Answer(NamedTuple):
     sure: tuple[float, float] = (math.nan, math.nan)
 
 
-def _answered(result: Prediction, cut: CutRecording, bundle: Bundle, device: torch.device, stride: int) -> _Answer:
+def answered(result: Prediction, cut: CutRecording, bundle: Bundle, device: torch.device, stride: int) -> _Answer:
     """What the networks say of a recording."""
     frames, notes = cut.frames, result.notes
     reason = unanswerable(frames)
