@@ -76,7 +76,7 @@ def predict_cut(
         affine=cut.affine,
         stored_frames=None if cut.stored_frames is None else cut.stored_frames.tolist(),
     )
-    found = _answered(result, cut, bundle, device, stride, protocol)
+    found = answered(result, cut, bundle, device, stride, protocol)
     return judged(
         found.result,
         found.measured,
@@ -96,8 +96,13 @@ class _Answer(NamedTuple):
     sure: tuple[float, float] = (math.nan, math.nan)
 
 
-def _answered(
-    result: Prediction, cut: CutRecording, bundle: Bundle, device: torch.device, stride: int, protocol: str
+def answered(
+    result: Prediction,
+    cut: CutRecording,
+    bundle: Bundle,
+    device: torch.device,
+    stride: int,
+    protocol: str = "strided",
 ) -> _Answer:
     """What the networks say of a recording."""
     frames, notes = cut.frames, result.notes
