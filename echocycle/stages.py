@@ -201,11 +201,12 @@ def predict(
     fast: Annotated[bool, Flag] = False,
     formats: str = "json,csv,masks,overlay",
     workers: int = 1,
+    time: Literal["auto", "frames", "seconds"] = "auto",
 ) -> Results:
     """EF, masks, beats and volumes of recordings, as files for programs, for the eye and for a picture archive.
 
     Args:
-        inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
+        inputs: Recordings (AVI, MP4, MOV, DICOM), folders, DICOMDIR files or zip archives of them.
         out: Folder for the results.
         model: A bundle, or the run that holds it. Without it the model in the package, `zero`, which was trained on
             synthetic clips only (`echocycle info zero`).
@@ -217,6 +218,8 @@ def predict(
         formats: Names with commas: `json` (always written), `csv`, `masks`, `overlay`, `png`, `seg`, `sr`, `html`.
             `seg` and `sr` are DICOM and hold the patient's identity; nothing else does.
         workers: Processes that predict, each with a model of its own; they share the cores.
+        time: `frames` takes a recording's frames as they are, `seconds` brings it to the frame rate of the training
+            videos first; `auto` does so where its rate is none of theirs. Results say which it was.
 
     Returns:
         The predictions in order, each read from its JSON when it is asked for.
@@ -236,6 +239,7 @@ def predict(
         fast=fast,
         formats=formats,
         workers=workers,
+        time=time,
     )
 
 

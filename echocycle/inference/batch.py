@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from time import strftime
 from typing import TYPE_CHECKING
 
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding, writing_into
 from echocycle.files import printable
-from echocycle.inference.choices import Choices, Device, Protocol, choose
+from echocycle.inference.choices import Choices, Device, Protocol, Time, choose
 from echocycle.inference.inputs import Input, find_inputs
 from echocycle.inference.lazy_model import LazyModel
 from echocycle.inference.making import LOG, Made, Maker, make, writing
@@ -58,6 +58,7 @@ def predict_all(
     fast: bool = False,
     formats: str | Sequence[str] | None = None,
     workers: int = 1,
+    time: Time = "auto",
 ) -> Results:
     """`predict_batch`, with an error where a recording has no EF.
 
@@ -65,7 +66,7 @@ def predict_all(
         EchocycleError: as `predict_batch`.
         Finding: at least one recording has no EF; what could be done is written.
     """
-    asked = choose(device=device, stride=stride, protocol=protocol, fast=fast, formats=formats)
+    asked = choose(device=device, stride=stride, protocol=protocol, fast=fast, formats=formats, time=time)
     outcome = predict_chosen(inputs, out, model, asked, workers)
     if outcome.failures:
         unmeasured = sum(failure.kind == "not measured" for failure in outcome.failures)
@@ -79,10 +80,16 @@ def predict_all(
 
 
 def predict_batch(
-    inputs: list[Path], out: Path, model: Path | None = None, *, device: Device = "auto", stride: int | None = None
+    inputs: list[Path],
+    out: Path,
+    model: Path | None = None,
+    *,
+    device: Device = "auto",
+    stride: int | None = None,
+    time: Time = "auto",
 ) -> Outcome:
     """`predict_chosen` with the usual protocol and formats."""
-    return predict_chosen(inputs, out, model, choose(device=device, stride=stride))
+    return predict_chosen(inputs, out, model, choose(device=device, stride=stride, time=time))
 
 
 def predict_chosen(
@@ -114,7 +121,7 @@ def predict_chosen(
         with writing_into(out):
             out.mkdir(parents=True, exist_ok=True)  # before the lock, which could not say why it cannot be made
             held.enter_context(alone_in(out))
-            asked = {**asdict(choices), "protocol_in_words": choices.protocol_in_words, "workers": workers}
+            asked = {**asdict(choices), "workers": workers}
             folder = ResultsFolder(out, choices.formats, failures, chosen.description, inputs, asked, len(recordings))
         held.callback(folder.leave)
         batch = _Batch(folder)
@@ -179,7 +186,7 @@ class _Batch:
     def _fail(self, failure: Failure, fault: str) -> None:
         if fault:
             with writing(self.out), (self.out / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {failure.source}\n{fault}\n")
+                log.write(f"{strftime('%Y-%m-%d %H:%M:%S')} {failure.source}\n{fault}\n")
         self.folder.failures.append(failure)
         _say(failure.message, style="red")
 

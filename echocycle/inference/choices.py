@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from echocycle.data.rate import Time
 from echocycle.errors import EchocycleError
 from echocycle.prediction import protocol_of
 from echocycle.writers import USUAL, WRITERS
@@ -28,10 +29,12 @@ class Choices:
     """Frames between two clips of `strided`."""
     formats: tuple[str, ...] = (*USUAL, TABLES)
 
-    @property
-    def protocol_in_words(self) -> str:
-        """How a result of this call says which clips were averaged."""
-        return protocol_of(self.stride, self.protocol)
+    time: Time = "auto"
+    """Whether a recording is brought to the frame rate of the training videos (`data/rate.py`)."""
+
+    def protocol_in_words(self, time: str) -> str:
+        """How a result of this call, in `frames` or `seconds`, says which clips were averaged."""
+        return protocol_of(self.stride, time, self.protocol)
 
 
 def choose(
@@ -41,6 +44,7 @@ def choose(
     stride: int | None = None,
     fast: bool = False,
     formats: str | Sequence[str] | None = None,
+    time: Time = "auto",
 ) -> Choices:
     """The choices, or an `EchocycleError` that names the one that cannot be, or the two that contradict each other.
 
@@ -58,7 +62,7 @@ def choose(
     if stride is not None and stride < 1:
         raise EchocycleError(f"stride is {stride}; it must be above 0.")
     steps = stride or (FAST_STRIDE if fast else STRIDE)
-    return Choices(device, protocol, steps, _formats(formats))
+    return Choices(device, protocol, steps, _formats(formats), time)
 
 
 def _formats(asked: str | Sequence[str] | None) -> tuple[str, ...]:

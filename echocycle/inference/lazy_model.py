@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from echocycle.bundle_description import PACKAGED, UNASKED, read_description
 from echocycle.calibration import read_calibration
+from echocycle.data.rate import rate_for, training_rate
 from echocycle.errors import EchocycleError
 from echocycle.inference.choices import Choices
 from echocycle.prediction import Prediction, model_identity
@@ -33,6 +34,8 @@ class LazyModel:
         calibrated = None if self.calibration is None else self.calibration.id
         self.identity = model_identity(self.description, self.verdict, calibrated)
         self.choices = choices
+        if choices.time == "seconds" and training_rate(self.description.reference) is None:
+            raise EchocycleError(f"The model {path} does not say its training rate. Predict with --time frames.")
         self._loaded: tuple[Bundle, torch.device] | None = None
         if choices.protocol == "beats" and "segmenter" not in self.description.parts:
             raise EchocycleError(
@@ -42,6 +45,10 @@ class LazyModel:
     @property
     def has_ef_network(self) -> bool:
         return "regressor" in self.description.parts
+
+    def time_for(self, fps: float) -> str:
+        """`frames` or `seconds`, as a recording of so many frames a second is predicted."""
+        return "frames" if rate_for(self.choices.time, fps, self.description.reference) is None else "seconds"
 
     def load(self) -> tuple[Bundle, torch.device]:
         """Bundle and device."""
@@ -88,4 +95,14 @@ class LazyModel:
 
         bundle, device = self.load()
         asked = self.choices
-        return predict_cut(cut, source, bundle, self.verdict, device, asked.stride, self.calibration, asked.protocol)
+        return predict_cut(
+            cut,
+            source,
+            bundle,
+            self.verdict,
+            device,
+            asked.stride,
+            asked.time,
+            calibration=self.calibration,
+            protocol=asked.protocol,
+        )
