@@ -103,6 +103,6 @@ class LazyModel:
             device,
             asked.stride,
             asked.time,
-            calibration=self.calibration,
-            protocol=asked.protocol,
+            self.calibration,
+            asked.protocol,
         )
