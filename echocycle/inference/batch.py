@@ -179,7 +179,7 @@ class _Batch:
         self.results.add(found, self.out)
         told = f"EF not measured: {found.not_measured}" if found.ef is None else found.answer_in_words()
         before = f" (predicted before; delete {made.again} to do it again)" if made.again is not None else ""
-        doubts = [flag.sentence for flag in found.flags if flag.severity != "note"]
+        doubts = [flag.sentence for flag in found.flags if flag.severity != "note" and flag.code != "not_measured"]
         _say(f"{each.name}: {told}{before}", *(f"  flagged: {doubt}" for doubt in doubts))
         _say(*(f"  {note}" for note in (*found.notes, *made.unwritten) if note != told and note not in doubts))
 

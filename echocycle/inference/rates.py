@@ -37,5 +37,11 @@ def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
     )
     colours = None if cut.colours is None else cut.colours[places]
     stored = places if cut.stored_frames is None else cut.stored_frames[places]
-    kept = {"frames": cut.frames[places], "colours": colours, "stored_frames": stored}
-    return replace(cut, fps=rate, notes=(*cut.notes, note), **kept)
+    return replace(
+        cut,
+        frames=cut.frames[places],
+        colours=colours,
+        fps=rate,
+        notes=(*cut.notes, note),
+        stored_frames=stored,
+    )
