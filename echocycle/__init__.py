@@ -30,6 +30,7 @@ def predict(
     protocol: Literal["one-clip", "all-clips", "strided", "beats"] = "strided",
     stride: int | None = None,
     fast: bool = False,
+    time: Literal["auto", "frames", "seconds"] = "auto",
 ) -> "Prediction":
     """EF, masks, beats and volumes of one recording. Nothing is written; `echocycle predict` writes files.
 
@@ -41,7 +42,7 @@ def predict(
         fps: frames a second, where the file does not say it or says it wrongly; arrays say nothing.
         spacing: millimetres per pixel of `video`, one number or (row, column), in the same way. Without it volumes are
             relative.
-        device, protocol, stride, fast: as in `echocycle predict`.
+        device, protocol, stride, fast, time: as in `echocycle predict`.
 
     Returns:
         The result with `frames` and `masks` as arrays; `docs/predict.md` has every field with its unit.
@@ -52,5 +53,13 @@ def predict(
     from echocycle.inference.direct import predict_one
 
     return predict_one(
-        video, model, fps=fps, spacing=spacing, device=device, protocol=protocol, stride=stride, fast=fast
+        video,
+        model,
+        fps=fps,
+        spacing=spacing,
+        device=device,
+        protocol=protocol,
+        stride=stride,
+        fast=fast,
+        time=time,
     )

@@ -221,7 +221,10 @@ def _hull(parts: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 
 def _reach(distances: Floats, difficulties: Floats, level: float) -> float:
-    """The distance over difficulty that `level` of the calibration videos stay within, by crepes."""
+    """The distance over difficulty that `level` of the calibration videos stay within, by crepes; infinite if they are
+    too few to tell."""
+    if int((1 - level + TINY) * (len(distances) + 1)) < 1:
+        return float("inf")
     fitted = _regressor(distances, difficulties)
     return float(fitted.predict_int(np.zeros(1), sigmas=np.ones(1), confidence=level - TINY)[0, 1])
 

@@ -126,11 +126,6 @@ class Prediction:
     """Size of the recording's file."""
     sha256: str | None = None
     """SHA-256 of the recording's file; with the size it tells whether a result is of the file as it is now."""
-    time: str = "frames"
-    """`frames`: the recording's own frames; `seconds`: it was brought to the rate of the training videos, which is
-    `fps`, and frames are counted after that."""
-    recorded_fps: float | None = None
-    """Frames per second before that; None where they were not changed."""
     headline: Headline | None = None
     """Which EF is the answer: `regression` or `discs`; `neither` where both exist and differ by more than their
     intervals allow; `none` where nothing was measured. None in results of earlier versions."""
@@ -176,6 +171,11 @@ class Prediction:
     stored_frames: list[int] | None = None
     """Which frame of the file, from 0, each frame is, where they were put onto an even grid in time; None: all, in
     order."""
+    time: str = "frames"
+    """`frames`: the recording's own frames; `seconds`: it was brought to the rate of the training videos, which is
+    `fps`, and frames are counted after that."""
+    recorded_fps: float | None = None
+    """Frames per second before that; None where they were not changed."""
     masks: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 (time, height, width): probability of the left ventricle, 255 is certain."""
     frames: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -249,15 +249,15 @@ def label_provenance(model: Model) -> str:
     return f"The EF that the list of {count}{where} gives; who read it is not recorded."
 
 
-def protocol_of(stride: int, protocol: str = "strided", time: str = "") -> str:
-    """How clips are chosen and averaged, in words; `time` is `frames` or `seconds`, and is told where it is known."""
-    clips = {
+def protocol_of(stride: int, time: str, protocol: str = "strided") -> str:
+    """How clips are chosen and averaged, in words; `time` is `frames` or `seconds`."""
+    chosen = {
         "strided": f"clips every {stride} frames, mean",
         "one-clip": "one clip from the middle",
         "all-clips": "clips at every frame, mean",
         "beats": "clips from the end diastole of each beat, mean",
     }[protocol]
-    return f"{clips}; time in {time}" if time else clips
+    return f"{chosen}; time in {time}"
 
 
 def model_warnings(model: Model, verdict: Verdict | None) -> list[str]:

@@ -58,6 +58,14 @@ def test_names_become_text_that_every_program_can_read() -> None:
     assert printable(printable("Z\udcfcrich\n")) == printable("Z\udcfcrich\n")
 
 
+def test_a_cell_is_never_a_formula_and_numbers_stay_numbers() -> None:
+    for text in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"):
+        assert cell(text) == "'" + printable(text)
+        assert cell(cell(text)) == cell(text)
+    for text in ("-12.5", "+3", "-1e-05", ".5", "a=b", "/in/=1.avi", "", "2024-01-01"):
+        assert cell(text) == text
+
+
 def test_the_disk_holds_everything_before_the_file_that_closes_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,11 +99,3 @@ def test_a_drive_that_cannot_sync_a_folder_is_no_failure(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         settle(tmp_path)
-
-
-def test_a_cell_is_never_a_formula_and_numbers_stay_numbers() -> None:
-    for text in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"):
-        assert cell(text) == "'" + printable(text)
-        assert cell(cell(text)) == cell(text)
-    for text in ("-12.5", "+3", "-1e-05", ".5", "a=b", "/in/=1.avi", "", "2024-01-01"):
-        assert cell(text) == text

@@ -18,10 +18,9 @@ from time import strftime
 from typing import TYPE_CHECKING
 
 from echocycle.console import console
-from echocycle.data.rate import Time
 from echocycle.errors import EchocycleError, Finding, writing_into
 from echocycle.files import printable
-from echocycle.inference.choices import Choices, Device, Protocol, choose
+from echocycle.inference.choices import Choices, Device, Protocol, Time, choose
 from echocycle.inference.inputs import Input, find_inputs
 from echocycle.inference.lazy_model import LazyModel
 from echocycle.inference.making import LOG, Made, Maker, make, writing
@@ -120,8 +119,9 @@ def predict_chosen(
     count = len(recordings) + len(failures)
     with ExitStack() as held:
         with writing_into(out):
+            out.mkdir(parents=True, exist_ok=True)  # before the lock, which could not say why it cannot be made
             held.enter_context(alone_in(out))
-            asked = {**asdict(choices), "protocol_in_words": choices.protocol_in_words, "workers": workers}
+            asked = {**asdict(choices), "workers": workers}
             folder = ResultsFolder(out, choices.formats, failures, chosen.description, inputs, asked, len(recordings))
         held.callback(folder.leave)
         batch = _Batch(folder)
@@ -179,7 +179,7 @@ class _Batch:
         self.results.add(found, self.out)
         told = f"EF not measured: {found.not_measured}" if found.ef is None else found.answer_in_words()
         before = f" (predicted before; delete {made.again} to do it again)" if made.again is not None else ""
-        doubts = [flag.sentence for flag in found.flags if flag.severity != "note"]
+        doubts = [flag.sentence for flag in found.flags if flag.severity != "note" and flag.code != "not_measured"]
         _say(f"{each.name}: {told}{before}", *(f"  flagged: {doubt}" for doubt in doubts))
         _say(*(f"  {note}" for note in (*found.notes, *made.unwritten) if note != told and note not in doubts))
 

@@ -28,12 +28,13 @@ class Choices:
     stride: int = STRIDE
     """Frames between two clips of `strided`."""
     formats: tuple[str, ...] = (*USUAL, TABLES)
-    time: Time = "auto"
 
-    @property
-    def protocol_in_words(self) -> str:
-        """How a result of this call says which clips were averaged."""
-        return protocol_of(self.stride, self.protocol)
+    time: Time = "auto"
+    """Whether a recording is brought to the frame rate of the training videos (`data/rate.py`)."""
+
+    def protocol_in_words(self, time: str) -> str:
+        """How a result of this call, in `frames` or `seconds`, says which clips were averaged."""
+        return protocol_of(self.stride, time, self.protocol)
 
 
 def choose(

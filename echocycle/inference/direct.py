@@ -12,7 +12,7 @@ import numpy as np
 
 from echocycle.bundle_description import PACKAGED, UNASKED
 from echocycle.errors import EchocycleError
-from echocycle.inference.choices import Device, Protocol, choose
+from echocycle.inference.choices import Device, Protocol, Time, choose
 from echocycle.recordings.colour import FlowWatch
 from echocycle.recordings.decline import NEEDED, DeclinedError
 from echocycle.recordings.recording import read_recording
@@ -40,9 +40,10 @@ def predict_one(
     protocol: Protocol = "strided",
     stride: int | None = None,
     fast: bool = False,
+    time: Time = "auto",
 ) -> Prediction:
     """`echocycle.predict`; see there."""
-    asked = choose(device=device, protocol=protocol, stride=stride, fast=fast)
+    asked = choose(device=device, protocol=protocol, stride=stride, fast=fast, time=time)
     bundle, verdict, where = _model(model, device)
     color = any(part.spec.color for part in bundle.parts().values())
     file = Path(video) if isinstance(video, str | Path) else None
@@ -59,7 +60,17 @@ def predict_one(
     source = ARRAY if file is None else str(video)
     calibration = None if bundle.path is None else read_calibration(bundle.path)
     cut = cut_sector(recording)
-    found = predict_cut(cut, source, bundle, verdict, where, asked.stride, calibration, asked.protocol)
+    found = predict_cut(
+        cut,
+        source,
+        bundle,
+        verdict,
+        where,
+        asked.stride,
+        asked.time,
+        calibration=calibration,
+        protocol=asked.protocol,
+    )
     return found if file is None else replace(found, file=file.absolute())
 
 

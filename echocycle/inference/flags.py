@@ -20,7 +20,9 @@ class Limits:
 
     most_dim: float = 0.2
     least_continuity: float = 0.93
-    """Between frames in one pair of twenty; sound clips stay above 0.965."""
+    """Between frames in one pair of twenty; sound clips stay above 0.96."""
+    lowest_continuity: float = 0.8
+    """Between frames anywhere: a cut. Sound clips stay above 0.9."""
     least_found: float = 0.9
     least_overlap: float = 0.86
     most_jump: float = 0.045
@@ -32,10 +34,13 @@ class Limits:
     systole_s: tuple[float, float] = (0.2, 0.6)
     fps: tuple[float, float] = (15.0, 200.0)
     most_tilt: float = 50.0
-    slimness: tuple[float, float] = (1.2, 2.4)
+    slimness: tuple[float, float] = (1.27, 2.4)
     most_at_border: float = 0.08
-    least_apex_gap: float = 0.05
-    least_contrast: float = 0.45
+    least_apex_gap: float = 0.08
+    least_contrast: float = 0.55
+    least_wall: float = 0.62
+    least_sure: float = 0.48
+    """Of the suspected pixels; it depends on the segmenter, and a badly trained one is never sure."""
     widest_fan_top: float = 0.5
     most_unlike: int = 1
     """Measures that may lie outside the training videos' ranges without more than a note."""
@@ -87,6 +92,12 @@ def _picture(signs: Signs, limits: Limits) -> Iterator[Flag]:
             f"is noise, or several recordings are in one): one pair in twenty correlates by {signs.continuity:.2f} or "
             f"less; in sound recordings it is above {limits.least_continuity:g}.",
         )
+    elif signs.lowest_continuity < limits.lowest_continuity:
+        yield _review(
+            "cut",
+            f"The picture changes altogether from one frame to the next (correlation {signs.lowest_continuity:.2f}): "
+            "there may be two recordings in one.",
+        )
     if signs.fan_top > limits.widest_fan_top:
         yield _review("no_fan", "The picture is no fan: it may be an M-mode, a Doppler trace or a rendered picture.")
     if math.isfinite(signs.fps) and not limits.fps[0] <= signs.fps <= limits.fps[1]:
@@ -106,11 +117,22 @@ def _masks(signs: Signs, limits: Limits) -> Iterator[Flag]:
             f"The masks jump: in one pair of frames in twenty they overlap by less than {signs.overlap:.2f} (Dice), or "
             f"move by more than {signs.jump:.1%} of the ventricle's length.",
         )
-    if signs.contrast < limits.least_contrast:
+    if signs.contrast < limits.least_contrast or signs.wall_share < limits.least_wall:
         yield _review(
             "no_ventricle_seen",
-            f"Wall and cavity hardly differ where the ventricle was marked ({signs.contrast:.2f} standard deviations): "
-            "there may be none, or the picture is too poor.",
+            f"Where the ventricle was marked, a wall is seen in {signs.wall_share:.0%} of the directions, brighter "
+            f"than the cavity by {signs.contrast:.2f} standard deviations: there may be none, or the picture is too "
+            "poor.",
+        )
+    if signs.sureness < limits.least_sure:
+        yield _review(
+            "unsure_masks",
+            f"The segmenter is sure of {signs.sureness:.0%} of what it marks; in sound recordings of over "
+            f"{limits.least_sure:.0%}. It may be another view, another organ, or too poor a picture.",
+        )
+    if signs.turned_sureness > signs.sureness:
+        yield _review(
+            "upside_down", "The segmenter is surer of the picture when it is turned upside down: the apex may be below."
         )
     if signs.apex_gap < limits.least_apex_gap:
         yield _review("apex_cut_off", "The ventricle reaches the top of the picture: its apex may be cut off.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from echocycle.bundle_description import PACKAGED, UNASKED, read_description
 from echocycle.calibration import read_calibration
@@ -34,9 +34,9 @@ class LazyModel:
         calibrated = None if self.calibration is None else self.calibration.id
         self.identity = model_identity(self.description, self.verdict, calibrated)
         self.choices = choices
-        self._loaded: tuple[Bundle, torch.device] | None = None
         if choices.time == "seconds" and training_rate(self.description.reference) is None:
             raise EchocycleError(f"The model {path} does not say its training rate. Predict with --time frames.")
+        self._loaded: tuple[Bundle, torch.device] | None = None
         if choices.protocol == "beats" and "segmenter" not in self.description.parts:
             raise EchocycleError(
                 f"{path} has no segmenter, so no beats can be found; choose another --protocol, or another model."
@@ -46,8 +46,8 @@ class LazyModel:
     def has_ef_network(self) -> bool:
         return "regressor" in self.description.parts
 
-    def time_for(self, fps: float) -> Literal["frames", "seconds"]:
-        """As which a recording of so many frames a second is predicted."""
+    def time_for(self, fps: float) -> str:
+        """`frames` or `seconds`, as a recording of so many frames a second is predicted."""
         return "frames" if rate_for(self.choices.time, fps, self.description.reference) is None else "seconds"
 
     def load(self) -> tuple[Bundle, torch.device]:
@@ -96,5 +96,13 @@ class LazyModel:
         bundle, device = self.load()
         asked = self.choices
         return predict_cut(
-            cut, source, bundle, self.verdict, device, asked.stride, self.calibration, asked.protocol, asked.time
+            cut,
+            source,
+            bundle,
+            self.verdict,
+            device,
+            asked.stride,
+            asked.time,
+            self.calibration,
+            asked.protocol,
         )

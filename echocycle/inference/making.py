@@ -61,6 +61,14 @@ class _Read:
     digest: str
 
 
+class _ModelError(Exception):
+    """The model cannot be read."""
+
+    def __init__(self, inner: Exception):
+        super().__init__(str(inner))
+        self.inner = inner
+
+
 class Maker:
     """Makes the results of recordings in a folder, one call each."""
 
@@ -70,45 +78,48 @@ class Maker:
     def __call__(self, each: Input) -> Made:
         """The recording's result, written, or what lies there already."""
         made = Made(each)
-        read: _Read | None = None
-        with self._noting(made):
-            read = self._read(made)
-        if read is None:
-            return made
-        self.model.load()  # what is wrong with the model is not the recording's trouble
-        made.computing = self.model.computing()
-        with self._noting(made):
-            found = self.model.predict(read.cut, each.source)
-            found = replace(found, result=read.place, size_bytes=read.size, sha256=read.digest, file=each.path)
-            del read
-            with writing(self.out):
-                for name, writer in WRITERS.items():
-                    if name in self.model.choices.formats:
-                        lacking = writer.lacks(found)
-                        if lacking is None:
-                            writer(found, self.out)
-                        elif lacking:
-                            made.unwritten.append(lacking)
-            made.found = replace(found, masks=None, frames=None)
+        with self._noting(made), each.opened() as file:
+            self._make(made, file)
         return made
 
-    def _read(self, made: Made) -> _Read | None:
+    def _make(self, made: Made, file: Path) -> None:
+        """Fill in what becomes of a recording; `file` is there for as long as this takes."""
+        each = made.input
+        read = self._read(made, file)
+        if read is None:
+            return
+        try:
+            self.model.load()
+        except Exception as error:
+            raise _ModelError(error) from None  # what is wrong with the model is not the recording's trouble
+        made.computing = self.model.computing()
+        found = self.model.predict(read.cut, each.source)
+        found = replace(found, result=read.place, size_bytes=read.size, sha256=read.digest, file=file)
+        del read
+        with writing(self.out):
+            for name, writer in WRITERS.items():
+                if name in self.model.choices.formats:
+                    lacking = writer.lacks(found)
+                    if lacking is None:
+                        writer(found, self.out)
+                    elif lacking:
+                        made.unwritten.append(lacking)
+        made.found = replace(found, masks=None, frames=None, file=None)
+
+    def _read(self, made: Made, file: Path) -> _Read | None:
         """The recording, cut; None if its result lies there already and was taken."""
         each = made.input
-        model = self.model
-        with each.opened() as file:
-            if not file.is_file():
-                read_recording(file)  # says what is wrong
-            place = place_of(each, self.out)
-            size, digest = file.stat().st_size, sha256(file)
-            earlier = earlier_result(
-                each, self.out, place, (size, digest), model.identity, model.choices, model.time_for
-            )
-            if earlier is not None:
-                made.found, made.again = earlier
-                return None
-            recording = read_recording(file, color=model.description.color)
-            return _Read(cut_sector(recording), place, size, digest)
+        if not file.is_file():
+            read_recording(file)  # says what is wrong
+        place = place_of(each, self.out)
+        size, digest = file.stat().st_size, sha256(file)
+        asked = self.model.choices, self.model.time_for
+        earlier = earlier_result(file, self.out, place, (size, digest), self.model.identity, *asked)
+        if earlier is not None:
+            made.found, made.again = earlier
+            return None
+        recording = read_recording(file, color=self.model.description.color)
+        return _Read(cut_sector(recording), place, size, digest)
 
     @contextmanager
     def _noting(self, made: Made) -> Iterator[None]:
@@ -118,6 +129,8 @@ class Maker:
             yield
         except SystemRefusedError:
             raise
+        except _ModelError as error:
+            raise error.inner from None
         except EchocycleError as error:
             made.failure = Failure(each.source, "unreadable", str(error))
         except Exception as error:

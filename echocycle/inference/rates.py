@@ -1,9 +1,10 @@
-"""Before a recording is predicted: its frames at the rate of the model's training videos."""
+"""Before a recording is predicted: its frames at the rate of the model's training videos, and how unlike them it is."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echocycle.data.domain_shift import unlike
 from echocycle.data.rate import Time, places_at_rate, rate_for
 from echocycle.recordings.budget import check_budget
 from echocycle.recordings.sector import CutRecording
@@ -12,14 +13,16 @@ __all__ = ["Time", "seen_as_trained"]
 
 
 def seen_as_trained(cut: CutRecording, time: Time, reference: dict[str, Any]) -> tuple[CutRecording, float | None]:
-    """The recording in frames or in seconds (`rate_for`).
+    """The recording in frames or in seconds (`rate_for`), with what is unlike the training videos among its notes.
 
     Returns:
         The recording, and the frames a second that it had if it was brought to seconds; None where its frames are its
         own.
     """
-    rate = rate_for(time, cut.fps, reference)
-    return (cut, None) if rate is None else (_at_rate(cut, rate), cut.fps)
+    rate, recorded = rate_for(time, cut.fps, reference), None
+    if rate is not None:
+        cut, recorded = _at_rate(cut, rate), cut.fps
+    return replace(cut, notes=(*cut.notes, *unlike(cut.frames, cut.fps, reference))), recorded
 
 
 def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
@@ -34,5 +37,11 @@ def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
     )
     colours = None if cut.colours is None else cut.colours[places]
     stored = places if cut.stored_frames is None else cut.stored_frames[places]
-    notes = (*cut.notes, note)
-    return replace(cut, frames=cut.frames[places], colours=colours, fps=rate, stored_frames=stored, notes=notes)
+    return replace(
+        cut,
+        frames=cut.frames[places],
+        colours=colours,
+        fps=rate,
+        notes=(*cut.notes, note),
+        stored_frames=stored,
+    )

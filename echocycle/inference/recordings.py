@@ -11,7 +11,7 @@ import torch
 from echocycle.bundle import Bundle, check_parts
 from echocycle.calibration import Calibration, read_calibration
 from echocycle.data.clips import clip_starts
-from echocycle.data.domain_shift import training_notice, unlike_ranges, unlikeness
+from echocycle.data.domain_shift import unlike_ranges, unlikeness
 from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest
 from echocycle.inference.judge import judged
 from echocycle.inference.masks import probabilities
@@ -40,7 +40,7 @@ def predict_recording(
     verdict = None if bundle.path is None else read_verdict(bundle.path)
     calibration = None if bundle.path is None else read_calibration(bundle.path)
     cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
-    return predict_cut(cut, str(path), bundle, verdict, device, stride, calibration, time=time)
+    return predict_cut(cut, str(path), bundle, verdict, device, stride, time, calibration)
 
 
 def predict_cut(
@@ -50,9 +50,9 @@ def predict_cut(
     verdict: Verdict | None,
     device: torch.device,
     stride: int = 4,
+    time: Time = "auto",
     calibration: Calibration | None = None,
     protocol: str = "strided",
-    time: Time = "auto",
 ) -> Prediction:
     """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
 
@@ -65,13 +65,13 @@ def predict_cut(
     used = "frames" if recorded is None else "seconds"
     frames = cut.frames
     differs = unlike_ranges(frames, cut.fps, bundle.reference)
-    notes = [*cut.notes, *training_notice(bundle.reference), *differs]
+    notes = list(cut.notes)
     if verdict is not None and verdict.bad:
         notes.append(verdict.sentence())
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride, protocol, used),
+        protocol=protocol_of(stride, used, protocol),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
@@ -81,11 +81,14 @@ def predict_cut(
         label_provenance=label_provenance(bundle),
         frames=frames,
         affine=cut.affine,
+        stored_frames=None if cut.stored_frames is None else cut.stored_frames.tolist(),
         time=used,
         recorded_fps=recorded,
-        stored_frames=None if cut.stored_frames is None else cut.stored_frames.tolist(),
     )
-    found = _answered(result, reason, cut, bundle, device, stride, protocol)
+    if reason is not None:
+        found = _Answer(_without_ef(result, reason))
+    else:
+        found = answered(result, cut, bundle, device, stride, protocol)
     return judged(
         found.result,
         found.measured,
@@ -105,19 +108,16 @@ class _Answer(NamedTuple):
     sure: tuple[float, float] = (math.nan, math.nan)
 
 
-def _answered(
+def answered(
     result: Prediction,
-    reason: str | None,
     cut: CutRecording,
     bundle: Bundle,
     device: torch.device,
     stride: int,
-    protocol: str,
+    protocol: str = "strided",
 ) -> _Answer:
-    """What the networks say of a recording, or `reason` where nothing can be said of such a picture."""
+    """What the networks say of a recording that may have an answer."""
     frames, notes = cut.frames, result.notes
-    if reason is not None:
-        return _Answer(_without_ef(result, reason))
     if not math.isfinite(cut.fps):
         notes.append(RATE_UNKNOWN)
     networks_input, more = _as_trained(cut, bundle)

@@ -10,7 +10,7 @@ from typing import Any, overload
 from echocycle.errors import EchocycleError
 from echocycle.inference.choices import Choices
 from echocycle.inference.inputs import Input
-from echocycle.prediction import Prediction, protocol_of
+from echocycle.prediction import Prediction
 from echocycle.writers import WRITERS
 from echocycle.writers.as_json import SCHEMA_VERSION, json_path, read_prediction, source_of
 
@@ -51,7 +51,7 @@ def place_of(each: Input, out: Path) -> str:
 
 
 def earlier_result(
-    each: Input,
+    recording: Path,
     out: Path,
     place: str,
     file: tuple[int, str],
@@ -62,7 +62,8 @@ def earlier_result(
     """An earlier result of a recording and its JSON, if it is whole and what would be given of the file as it is now.
 
     Args:
-        place: where the recording's results lie, as `place_of` gives it.
+        recording: its file.
+        place: where its results lie, as `place_of` gives it.
         file: the recording's size in bytes and its SHA-256.
         model: the model's identity, as `model_identity` gives it.
         time_for: `frames` or `seconds`, as a recording of so many frames a second is predicted now.
@@ -72,10 +73,10 @@ def earlier_result(
     if found is None or found.model != model:
         return None
     time = time_for(found.fps if found.recorded_fps is None else found.recorded_fps)
-    if found.time != time or found.protocol != protocol_of(choices.stride, choices.protocol, time):
+    if found.time != time or found.protocol != choices.protocol_in_words(time):
         return None
     if (found.size_bytes, found.sha256, found.result) != (*file, place):
         return None
-    found = replace(found, file=each.path)
+    found = replace(found, file=recording)
     wanted = [writer for name, writer in WRITERS.items() if name in choices.formats and writer.lacks(found) is None]
     return (found, path) if all(writer.path(found, out).exists() for writer in wanted) else None

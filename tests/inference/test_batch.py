@@ -290,7 +290,7 @@ def test_a_file_of_that_name_elsewhere_is_another_recording(
         monkeypatch.chdir(tmp_path / name)
         assert main(call(model, out, "a.avi")) == 0
     assert seen == ["a.avi", "a.avi"]
-    assert len(list(out.glob("*.json"))) == 2
+    assert len(list(out.glob("a.avi*.json"))) == 2
     assert [row["source"] for row in rows_of(out / "predictions.csv")] == [
         str(tmp_path / name / "a.avi") for name in ("here", "there")
     ]
@@ -343,7 +343,7 @@ def test_names_that_are_no_unicode(clip: Path, tmp_path: Path, model: Path, seen
         assert b"Z\\udcfcrich.avi: EF" in done.stderr
         assert b"a\\nred" in done.stderr
         assert b"\x1b[31m" not in done.stderr
-    written = [path.name for path in out.glob("*.json")]
+    written = [path.name for path in out.glob("*.json") if path.name != "manifest.json"]
     assert len(written) == 3
     for name in written:
         name.encode()  # would fail

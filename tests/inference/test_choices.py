@@ -11,10 +11,12 @@ from echocycle.inference.choices import Choices, choose
 def test_what_is_asked_for_nothing_else() -> None:
     assert choose() == Choices()
     assert choose().formats == ("masks", "json", "overlay", "csv")
-    assert choose().protocol_in_words == "clips every 4 frames, mean"
+    assert choose().protocol_in_words("frames") == "clips every 4 frames, mean; time in frames"
     assert choose(fast=True).stride == 16
     assert choose(stride=2).stride == 2
-    words = {choose(protocol=name).protocol_in_words for name in ("one-clip", "all-clips", "beats", "strided")}
+    words = {
+        choose(protocol=name).protocol_in_words("seconds") for name in ("one-clip", "all-clips", "beats", "strided")
+    }
     assert len(words) == 4
 
 
