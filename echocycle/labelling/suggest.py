@@ -3,8 +3,8 @@
 For every video without a label four doubts are measured in what the model in use says of it, and each is put into ranks
 among these videos: how far EF by discs and by the EF network are apart; how EF spreads over clips, over beats, and over
 members; how unlike the labelled videos it looks. The score is their mean rank. Then videos are taken one after the
-other, the next being the one with the largest product of its score and its distance to what is labelled or taken
-already (greedy k-centre; Sener and Savarese, ICLR 2018, weighted by doubt).
+other, the next being the one with the largest product of its score (a little raised) and its distance to what is
+labelled or taken already (greedy k-centre; Sener and Savarese, ICLR 2018, weighted by doubt).
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,8 @@ NOTABLE = 0.75
 """Rank among all videos from which on a doubt is a reason."""
 CHOSEN = 200
 """Videos that are chosen with regard to one another; the rest follows by score."""
+LEAST_WEIGHT = 0.1
+"""Added to every score before it is multiplied with the distance: the surest video is still worth more than a copy."""
 LEAST_POINTS = 2.0
 """EF points below which a difference is no reason to name."""
 
@@ -109,7 +111,7 @@ def _spread_out(score: Floats, looks: Floats, near: Floats) -> list[int]:
     left = np.ones(len(score), dtype=bool)
     taken: list[int] = []
     for _ in range(min(CHOSEN, len(score))):
-        worth = score * (distance if np.isfinite(distance).all() else 1.0)
+        worth = (score + LEAST_WEIGHT) * (distance if np.isfinite(distance).all() else 1.0)
         worth = np.where(left, worth + 1e-9 * score, -np.inf)  # copies of what is taken come last, but by score
         best = int(np.argmax(worth))
         taken.append(best)

@@ -91,7 +91,9 @@ def client_of(parts: Parts) -> Iterator[httpx.Client]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(16)
         port = listening.getsockname()[1]
-        config = uvicorn.Config(guarded(make_app(parts), TOKEN, port), log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            guarded(make_app(parts), TOKEN, port), log_config=None, access_log=False, lifespan="off"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
