@@ -22,6 +22,7 @@ from echocycle.console import console, escape_what_cannot_be_shown, quiet_librar
 from echocycle.errors import EchocycleError, is_refusal, refusal
 from echocycle.experiments import run as experiments
 from echocycle.files import printable
+from echocycle.labelling import commands as labelling
 from echocycle.threads import use_threads
 
 HELP = """Left-ventricular ejection fraction from echocardiogram video when few videos are labelled.
@@ -61,6 +62,7 @@ def command_line() -> App:
         pipeline.train,
         demo.demo,
         experiments.experiment,
+        labelling.label,
     )
     for place, command in enumerate(commands):
         app.command(command, sort_key=place)

@@ -1,0 +1,155 @@
+"""The interface of the page: requests in, answers of the desk out. What is wrong is one sentence in `detail`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from echocycle.errors import EchocycleError, is_refusal, refusal
+from echocycle.files import printable
+from echocycle.labelling.desk import Desk, Order, UnknownVideoError
+from echocycle.labelling.security import Guard
+
+PAGE = Path(__file__).parent / "page"
+KEPT = {"Cache-Control": "private, max-age=86400, immutable"}
+"""For what belongs to a content's hash, and so never changes."""
+NEVER = {"Cache-Control": "no-store"}
+
+Json = Annotated[dict[str, Any], Body()]
+
+
+def make_app(desk: Desk) -> FastAPI:
+    """The application without its guard."""
+    app = FastAPI(title="echocycle label", docs_url=None, redoc_url=None, openapi_url=None)
+    _errors(app)
+    _project(app, desk)
+    _videos(app, desk)
+    _page(app)
+    return app
+
+
+def guarded(app: FastAPI, token: str, port: int) -> Guard:
+    """The application as it is served."""
+    return Guard(app, token, port)
+
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+
+def _errors(app: FastAPI) -> None:
+    def said(status: int, sentence: str) -> JSONResponse:
+        return JSONResponse({"detail": printable(sentence)}, status, headers=NEVER)
+
+    @app.exception_handler(UnknownVideoError)
+    def _unknown(_: Request, error: UnknownVideoError) -> JSONResponse:
+        return said(404, str(error))
+
+    @app.exception_handler(EchocycleError)
+    def _wrong(_: Request, error: EchocycleError) -> JSONResponse:
+        return said(getattr(error, "status", 422), str(error))
+
+    @app.exception_handler(HTTPException)
+    def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return said(error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first.get("loc", ()))
+        return said(422, f"{where}: {first.get('msg', 'is wrong')}.")
+
+    @app.exception_handler(OSError)
+    def _refused(_: Request, error: OSError) -> JSONResponse:
+        return said(507, str(refusal(error)))
+
+    @app.exception_handler(Exception)
+    def _fault(_: Request, error: Exception) -> JSONResponse:
+        if is_refusal(error):
+            return said(507, str(refusal(error)))
+        return said(500, f"The server made a mistake ({type(error).__name__}); its terminal says more.")
+
+
+# --------------------------------------------------------------------------------------------------- project
+
+
+def _project(app: FastAPI, desk: Desk) -> None:
+    @app.get("/api/project")
+    def project() -> JSONResponse:
+        return answer(desk.about())
+
+    @app.get("/api/events")
+    def events(after: Annotated[int, Query(ge=0)] = 0) -> JSONResponse:
+        return answer(desk.events(after))
+
+    @app.post("/api/actions")
+    def actions(body: Json) -> JSONResponse:
+        return answer(desk.act(body))
+
+    @app.post("/api/measure")
+    def measure(body: Json) -> JSONResponse:
+        return answer(desk.measure(str(body.get("id")), body.get("ed"), body.get("es")))
+
+    @app.get("/api/compare/{video}")
+    def compare(video: str) -> JSONResponse:
+        return answer(desk.compare(video))
+
+
+def _videos(app: FastAPI, desk: Desk) -> None:
+    @app.get("/api/videos")
+    def videos(
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        state: str = "",
+        search: Annotated[str, Query(max_length=200)] = "",
+        order: Order = "suggest",
+    ) -> JSONResponse:
+        return answer(desk.list_videos(offset, limit, state, search, order))
+
+    @app.get("/api/videos/{video}")
+    def details(video: str) -> JSONResponse:
+        return answer({"areas": None, "beats": [], "proposal": None, **desk.details(video)})
+
+    @app.get("/api/videos/{video}/thumbnail.png")
+    def thumbnail(video: str) -> Response:
+        desk.video(video)
+        return picture(lambda: desk.frames.thumbnail(video))
+
+    @app.get("/api/videos/{video}/frames/{number}.png")
+    def frame(video: str, number: int) -> Response:
+        desk.video(video)
+        return picture(lambda: desk.frames.strip(video, number, number))
+
+    @app.get("/api/videos/{video}/strip/{first}-{last}.png")
+    def strip(video: str, first: int, last: int) -> Response:
+        desk.video(video)
+        return picture(lambda: desk.frames.strip(video, first, last))
+
+
+def answer(content: Any) -> JSONResponse:
+    """JSON that no browser keeps."""
+    return JSONResponse(content, headers=NEVER)
+
+
+def picture(make: Callable[[], bytes]) -> Response:
+    """A PNG that a browser may keep."""
+    return Response(make(), media_type="image/png", headers=KEPT)
+
+
+# ------------------------------------------------------------------------------------------------------ page
+
+
+def _page(app: FastAPI) -> None:
+    @app.get("/")
+    def index() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status_code=204)
+
+    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False), name="static")
