@@ -92,6 +92,9 @@ export function text(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
+// A patient's name as it is shown; names that already say so are not said twice.
+export const patientOf = ({ patient }) => (!patient ? null : /^patient/i.test(patient) ? patient : `Patient ${patient}`);
+
 export const STATES = {
   new: "New",
   proposed: "Proposed",

@@ -49,7 +49,7 @@ export class Keys {
   }
 
   help() {
-    const shown = (key) => key.show.split(" ").map((each) => (each === "+" && key.show !== "+" ? " + " : h("kbd", each)));
+    const shown = (key) => key.gesture || key.show.split(" ").map((each) => (each === "+" && key.show !== "+" ? " + " : h("kbd", each)));
     const dialog = h(
       "dialog.help",
       { "aria-labelledby": "help-title" },
@@ -57,7 +57,7 @@ export class Keys {
       h(
         "div.help-groups",
         this.groups.map(({ title, keys }) =>
-          h("section", h("h3", title), h("dl", keys.filter((key) => key.show).map((key) => h("div", h("dt", shown(key)), h("dd", key.words))))),
+          h("section", h("h3", title), h("dl", keys.filter((key) => key.show || key.gesture).map((key) => h("div", h("dt", shown(key)), h("dd", key.words))))),
         ),
       ),
     );

@@ -13,6 +13,7 @@ const SCREENS = { queue: QueueScreen, trace: TraceScreen, train: TrainScreen, re
 const POLL = 2000;
 const READER = "echocycle-reader";
 const THEME = "echocycle-theme";
+const HIDDEN = "echocycle-warnings-hidden";
 
 const at = (id) => document.getElementById(id);
 
@@ -49,6 +50,10 @@ class App {
     at("help").addEventListener("click", () => this.keys.help());
     at("theme").addEventListener("click", () => this.theme(this.dark ? "light" : "dark"));
     at("reader").addEventListener("click", () => this.askReader());
+    at("hide-warnings").addEventListener("click", () => {
+      sessionStorage.setItem(HIDDEN, this.warned);
+      this.warn(this.project.warnings || []);
+    });
     at("saved").addEventListener("click", () => this.showOutbox());
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.theme(null));
     this.theme(localStorage.getItem(THEME));
@@ -216,8 +221,16 @@ class App {
     text(at("project"), this.project.name);
     if (!this.reader) this.setReader(this.project.reader || "reader");
     text(at("reader-shown"), this.reader);
-    at("warnings").hidden = !this.project.warnings?.length;
-    at("warnings").replaceChildren(...(this.project.warnings || []).map((words) => h("li", words)));
+    this.warn(this.project.warnings || []);
+  }
+
+  // Warnings that were hidden stay so, until another one comes.
+  warn(warnings) {
+    const words = warnings.join("\n");
+    at("warnings").hidden = !words || sessionStorage.getItem(HIDDEN) === words;
+    if (this.warned === words) return;
+    this.warned = words;
+    at("warning-list").replaceChildren(...warnings.map((each) => h("li", each)));
   }
 
   updateSoon() {

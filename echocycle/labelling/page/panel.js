@@ -1,6 +1,6 @@
 // The right side of the trace screen: the numbers, the two phases, what to do with the video, how it looks.
 
-import { h, icon, number, percent, stateMark, text } from "./dom.js";
+import { h, icon, number, patientOf, percent, stateMark, text } from "./dom.js";
 import { NAMES } from "./draw.js";
 import { closeButton, open } from "./keys.js";
 
@@ -27,7 +27,7 @@ export class Panel {
     this.knownNote = h("span.muted.small", { role: "status" });
     this.note = h("textarea", { id: "note", rows: 2, maxLength: 2000, onchange: () => does.note(this.note.value) });
     this.accept = this.button("Accept proposal", "primary", does.accept, "Enter");
-    this.check = this.button("Mark as checked", "", does.check, "V");
+    this.check = this.button("Checked", "", does.check, "V");
     this.skip = this.button("Skip …", "", does.skipKey, "X");
     this.next = this.button("Next video", "", does.next, "N");
     this.ghosts = h("input", { type: "checkbox", checked: true, onchange: () => does.ghosts(this.ghosts.checked) });
@@ -138,7 +138,7 @@ export class Panel {
     const { video } = session;
     text(this.name, video.name);
     this.name.title = video.name;
-    const about = [video.patient && `Patient ${video.patient}`, video.split && `${video.split} split`, `${video.n_frames} frames`, video.fps ? `${number(video.fps)} fps` : "fps unknown"];
+    const about = [patientOf(video), video.split && `${video.split} split`, `${video.n_frames} frames`, video.fps ? `${number(video.fps)} fps` : "fps unknown"];
     text(this.about, about.filter(Boolean).join(" · "));
     this.known.value = session.ef ?? "";
     this.note.value = session.note;
@@ -158,6 +158,7 @@ export class Panel {
   numbersOf(session, measured) {
     const { unit } = measured;
     text(this.ef, percent(measured.ef, 1));
+    this.ef.classList.toggle("none", measured.ef === null);
     const volume = (value) => (value === null ? "–" : unit === "ml" ? `${number(value, 1)} ml` : `${number(value / 1000, 1)}k px³`);
     text(this.edv, volume(measured.edv));
     text(this.esv, volume(measured.esv));

@@ -68,6 +68,16 @@ export class Player {
   }
 }
 
+// "  12 / 121   0.24 s" into an element, always as wide as for the last frame.
+export function showTime(element, frame, count, fps) {
+  const words = `${String(frame).padStart(String(count - 1).length, " ")} / ${count - 1}`;
+  const seconds = fps > 0 ? `   ${(frame / fps).toFixed(2)} s` : "";
+  if (!element.lastChild) element.append(document.createElement("span"), document.createElement("span"));
+  element.lastChild.className = "seconds";
+  element.firstChild.textContent = words;
+  element.lastChild.textContent = seconds;
+}
+
 // The wheel scrubs: a notch of a mouse is a frame, a touchpad's small steps add up.
 export function wheelSteps(element, onSteps) {
   let rest = 0;

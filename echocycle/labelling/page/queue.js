@@ -1,7 +1,7 @@
 // The queue: all videos of the project, of which only the rows in sight are in the page.
 
 import { get, media, query } from "./api.js";
-import { STATES, count, h, icon, number, stateMark, text } from "./dom.js";
+import { STATES, count, h, icon, number, patientOf, stateMark, text } from "./dom.js";
 
 const ROW = 76; // pixels; the same number stands in queue.css
 const PAGE = 100; // videos fetched at once
@@ -179,7 +179,7 @@ export class QueueScreen {
   }
 
   make(video, index) {
-    const about = [video.patient && `Patient ${video.patient}`, video.n_frames && count(video.n_frames, "frame"), video.fps && `${number(video.fps)} fps`];
+    const about = [patientOf(video), video.n_frames && count(video.n_frames, "frame"), video.fps && `${number(video.fps)} fps`];
     const reasons = video.suggest?.reasons || [];
     const ef = video.ef_known ?? video.ef_discs;
     const picture = h("img", { src: media(`/api/videos/${video.id}/thumbnail.png`), alt: "", loading: "lazy", width: 64, height: 64, draggable: false });

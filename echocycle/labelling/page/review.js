@@ -4,8 +4,8 @@ import { get, query } from "./api.js";
 import { h, icon, number, percent, text } from "./dom.js";
 import { COLOURS, NAMES, drawAxes, drawCurve, drawWord } from "./draw.js";
 import { tool } from "./panel.js";
-import { Player, wheelSteps } from "./player.js";
-import { Timeline, timeOf } from "./timeline.js";
+import { Player, showTime, wheelSteps } from "./player.js";
+import { Timeline } from "./timeline.js";
 import { Viewer } from "./viewer.js";
 
 const PAGE = 200;
@@ -150,7 +150,7 @@ export class ReviewScreen {
     this.viewer.show(frame);
     this.timeline.set({ frame });
     const { n_frames: count, fps } = this.current.recording || this.current;
-    text(this.readout, `${String(frame).padStart(String(count - 1).length, " ")} / ${count - 1}${fps > 0 ? `   ${timeOf(frame, fps)}` : ""}`);
+    showTime(this.readout, frame, count, fps);
   }
 
   onPlaying(playing) {

@@ -1,6 +1,6 @@
 // The area curve under a video: beats as bars, ED and ES as flags that can be dragged, the playhead. A click goes there.
 
-import { h, number } from "./dom.js";
+import { h } from "./dom.js";
 import { COLOURS, NAMES } from "./draw.js";
 
 const SIDE = 14; // screen pixels left and right of the curve
@@ -167,6 +167,10 @@ export class Timeline {
       context.lineTo(this.width - SIDE, (low + high) / 2);
       context.stroke();
       context.setLineDash([]);
+      context.font = "13px system-ui, 'Segoe UI', 'Liberation Sans', sans-serif";
+      context.fillStyle = ink("--muted");
+      context.textAlign = "center";
+      context.fillText("The area curve comes when a model has looked at the video.", this.width / 2, (low + high) / 2 - 10);
       return;
     }
     const most = Math.max(...this.areas), least = Math.min(...this.areas);
@@ -240,5 +244,3 @@ export class Timeline {
     context.fill();
   }
 }
-
-export const timeOf = (frame, fps) => (fps > 0 ? `${number(frame / fps, 2)} s` : "");

@@ -7,9 +7,9 @@ import { COLOURS, NAMES, drawAxes, drawCurve, drawGrip, drawHandles, drawWord } 
 import { Editor } from "./editor.js";
 import { Ghosts } from "./ghosts.js";
 import { Panel, tool } from "./panel.js";
-import { Player, SPEEDS, wheelSteps } from "./player.js";
+import { Player, SPEEDS, showTime, wheelSteps } from "./player.js";
 import { Session, plainShape } from "./session.js";
-import { Timeline, timeOf } from "./timeline.js";
+import { Timeline } from "./timeline.js";
 import { traceKeys } from "./trace_keys.js";
 import { Viewer } from "./viewer.js";
 
@@ -154,7 +154,7 @@ export class TraceScreen {
     this.viewer.show(frame);
     this.timeline.set({ frame });
     const { fps, n_frames: count } = this.session.video;
-    text(this.readout, `${String(frame).padStart(String(count - 1).length, " ")} / ${count - 1}${fps > 0 ? `   ${timeOf(frame, fps)}` : ""}`);
+    showTime(this.readout, frame, count, fps);
     if (!this.player.playing) this.changed("frame");
   }
 

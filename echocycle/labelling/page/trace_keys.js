@@ -56,10 +56,10 @@ export function traceKeys(screen) {
     {
       title: "With mouse, pen or finger",
       keys: [
-        { show: "Drag", words: "a handle; inside the curve the whole contour; its round grip scales it" },
-        { show: "Double click", words: "on the curve adds a handle" },
-        { show: "Drag beside", words: "the contour goes through the frames" },
-        { show: "Two fingers", words: "move and scale the contour" },
+        { gesture: "Drag", words: "a handle; inside the curve the whole contour; its round grip scales it" },
+        { gesture: "Double click", words: "on the curve adds a handle" },
+        { gesture: "Drag beside", words: "the contour goes through the frames" },
+        { gesture: "Two fingers", words: "move and scale the contour" },
       ],
     },
   ];
