@@ -13,6 +13,8 @@ from starlette.staticfiles import StaticFiles
 from echocycle.errors import EchocycleError, is_refusal, refusal
 from echocycle.files import printable
 from echocycle.labelling.desk import Desk, Order, UnknownVideoError
+from echocycle.labelling.frames import MOST_IN_STRIP
+from echocycle.labelling.proposals import Proposals
 from echocycle.labelling.security import Guard
 
 PAGE = Path(__file__).parent / "page"
@@ -23,12 +25,12 @@ NEVER = {"Cache-Control": "no-store"}
 Json = Annotated[dict[str, Any], Body()]
 
 
-def make_app(desk: Desk) -> FastAPI:
+def make_app(desk: Desk, proposals: Proposals) -> FastAPI:
     """The application without its guard."""
     app = FastAPI(title="echocycle label", docs_url=None, redoc_url=None, openapi_url=None)
     _errors(app)
     _project(app, desk)
-    _videos(app, desk)
+    _videos(app, desk, proposals)
     _page(app)
     return app
 
@@ -99,7 +101,7 @@ def _project(app: FastAPI, desk: Desk) -> None:
         return answer(desk.compare(video))
 
 
-def _videos(app: FastAPI, desk: Desk) -> None:
+def _videos(app: FastAPI, desk: Desk, proposals: Proposals) -> None:
     @app.get("/api/videos")
     def videos(
         offset: Annotated[int, Query(ge=0)] = 0,
@@ -112,7 +114,25 @@ def _videos(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/videos/{video}")
     def details(video: str) -> JSONResponse:
-        return answer({"areas": None, "beats": [], "proposal": None, **desk.details(video)})
+        about = desk.details(video)
+        said = proposals.details(video)
+        about["notes"] += [note for note in said.pop("model_notes") if note not in about["notes"]]
+        return answer({**about, **said})
+
+    @app.get("/api/videos/{video}/contours/{first}-{last}")
+    def contours(video: str, first: int, last: int) -> JSONResponse:
+        desk.video(video)
+        if not 0 <= last - first < MOST_IN_STRIP:
+            raise EchocycleError(f"At most {MOST_IN_STRIP} frames can be had at once.")
+        return answer({"contours": [each and each.as_json() for each in proposals.contours(video, first, last)]})
+
+    @app.post("/api/videos/{video}/propose")
+    def propose(video: str, body: Json) -> JSONResponse:
+        desk.video(video)
+        frame = body.get("frame")
+        if not isinstance(frame, int) or isinstance(frame, bool):
+            raise EchocycleError("frame is the number of a frame, from 0.")
+        return answer(proposals.propose(video, frame).as_json())
 
     @app.get("/api/videos/{video}/thumbnail.png")
     def thumbnail(video: str) -> Response:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing
 from echocycle.partial import append
+
+if TYPE_CHECKING:
+    from echocycle.recordings.video import Recording
 
 MEMORY = 1 << 30
 """Bytes of decoded frames that are kept; at least the last recording is."""
@@ -123,13 +126,23 @@ class Frames:
 
 def read_frames(path: Path) -> tuple[NDArray[np.uint8], Facts]:
     """A recording's frames as they are stored, grey, and its facts; frames count as `prepare` counts them."""
+    recording, frames = read_stored(path)
+    return frames, facts_of(recording, frames)
+
+
+def read_stored(path: Path, *, color: bool = False) -> tuple["Recording", NDArray[np.uint8]]:
+    """A recording, and its frames in grey."""
     from echocycle.recordings.recording import read_recording
     from echocycle.recordings.sector import to_grey
 
-    recording = read_recording(path)
-    frames = to_grey(recording.frames)
+    recording = read_recording(path, color=color)
+    return recording, to_grey(recording.frames)
+
+
+def facts_of(recording: "Recording", frames: NDArray[np.uint8]) -> Facts:
+    """What is known of a recording that was read."""
     known = all(map(math.isfinite, recording.spacing_mm))
-    return frames, Facts(
+    return Facts(
         n_frames=len(frames),
         height=frames.shape[1],
         width=frames.shape[2],

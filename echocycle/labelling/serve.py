@@ -4,14 +4,18 @@ import logging
 import socket
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import uvicorn
 
+from echocycle.bundle_description import PACKAGED, read_description
 from echocycle.errors import EchocycleError
 from echocycle.labelling.app import guarded, make_app
 from echocycle.labelling.desk import Desk
+from echocycle.labelling.looked import require_segmenter
+from echocycle.labelling.project import Project
+from echocycle.labelling.proposals import Proposals
 from echocycle.labelling.security import new_token
 from echocycle.progress import track
 
@@ -48,20 +52,35 @@ def serve(
         port = listening.getsockname()[1]
         with track("Reading recordings") as progress:
             desk = Desk(folder, reader, progress)
-        try:
+        with ExitStack() as opening:
+            opening.callback(desk.close)
+            if model is not None:
+                desk.project.use(model_name(desk.project, model))
             if desk.journal.cut:
                 tell(f"The journal ended in {desk.journal.cut} bytes that a kill left unfinished; they are cut off.")
             token = token or new_token()
             address = f"http://{HOST}:{port}/?token={token}"
-            app = guarded(make_app(desk), token, port)
+            proposals = opening.enter_context(closing(Proposals(desk)))
+            app = guarded(make_app(desk, proposals), token, port)
             listening.listen(128)
             say(address)
             if opens:
                 webbrowser.open(address)
             _run(app, listening)
-        finally:
-            desk.close()
         tell("Stopped. Everything that was done is kept.")
+
+
+def model_name(project: Project, model: str) -> str:
+    """How a model that was named at the start is kept: by its path below the project, elsewhere by its whole path.
+
+    Raises `EchocycleError` where it is none, or can propose nothing.
+    """
+    if model in PACKAGED:
+        return model
+    description = read_description(Path(model))
+    require_segmenter(description.parts, model)
+    path = description.path.resolve()
+    return path.relative_to(project.folder).as_posix() if path.is_relative_to(project.folder) else str(path)
 
 
 def _run(app: object, listening: socket.socket) -> None:
