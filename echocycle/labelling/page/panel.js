@@ -162,7 +162,7 @@ export class Panel {
     const volume = (value) => (value === null ? "–" : unit === "ml" ? `${number(value, 1)} ml` : `${number(value / 1000, 1)}k px³`);
     text(this.edv, volume(measured.edv));
     text(this.esv, volume(measured.esv));
-    const length = (value) => (value === null ? "–" : number(value, unit === "ml" ? 1 : 0));
+    const length = (value) => (value === null ? "–" : number(value));
     text(this.long, `${length(measured.long_axis_ed)} / ${length(measured.long_axis_es)} ${unit === "ml" ? "mm" : "px"}`);
     const proposals = ["ed", "es"].filter((phase) => session.isProposal(phase));
     const wrong = measured.ef !== null && measured.ef < 0 ? "ES is larger than ED. Are they exchanged?" : null;

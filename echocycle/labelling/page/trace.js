@@ -1,6 +1,7 @@
 // The trace screen: a video, its two contours, and what follows from them while they are drawn.
 
 import { get, post, query } from "./api.js";
+import { centre } from "./curve.js";
 import { measure } from "./discs.js";
 import { h, icon, number, percent, text } from "./dom.js";
 import { COLOURS, NAMES, drawAxes, drawCurve, drawGrip, drawHandles, drawWord } from "./draw.js";
@@ -34,6 +35,7 @@ export class TraceScreen {
   build() {
     const { player, editor } = this;
     this.playButton = tool("play", "Play", "Space", () => player.toggle());
+    this.zoomButton = tool("zoom", "Zoom in", "Z", () => this.zoom());
     this.undoButton = tool("undo", "Undo", "Ctrl+Z", () => this.undo());
     this.redoButton = tool("redo", "Redo", "Ctrl+Y", () => this.redo());
     this.removeButton = tool("minus", "Remove the chosen handle", "Delete", () => this.removeHandle());
@@ -45,7 +47,7 @@ export class TraceScreen {
       h("div.tools", tool("back", "One frame back", "←", () => player.step(-1)), this.playButton,
         tool("forward", "One frame on", "→", () => player.step(1)), this.speed),
       this.readout,
-      h("div.tools", this.addButton, this.removeButton, h("span.gap"), this.undoButton, this.redoButton),
+      h("div.tools", this.zoomButton, h("span.gap"), this.addButton, this.removeButton, h("span.gap"), this.undoButton, this.redoButton),
     );
     this.left = h("div.watch", this.viewer.element, this.toolbar, this.timeline.element);
     this.element = h("div.trace-screen", this.left, this.panel.element);
@@ -162,6 +164,15 @@ export class TraceScreen {
     this.playButton.replaceChildren(icon(playing ? "pause" : "play"));
     this.playButton.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.changed("frame");
+  }
+
+  // About the contour that is here, so that it stays in sight.
+  zoom() {
+    const contour = this.session?.editable()?.contour || this.session?.shown("ed");
+    const { width, height } = this.session.video;
+    const about = contour ? centre(contour.points) : [width / 2, height / 2];
+    this.viewer.zoom(this.viewer.zoomed ? null : about);
+    this.zoomButton.setAttribute("aria-pressed", String(Boolean(this.viewer.zoomed)));
   }
 
   nextSpeed() {

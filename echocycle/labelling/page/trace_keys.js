@@ -19,6 +19,7 @@ export function traceKeys(screen) {
         key("Home", "Home", "First frame", () => screen.go(0)),
         key("End", "End", "Last frame", () => screen.go(player.count - 1)),
         key("r", "R", "Speed: 1, ½, ¼", () => screen.nextSpeed()),
+        key("z", "Z", "Zoom in or out", () => screen.session && screen.zoom()),
         key("1", "1", "Go to ED", () => screen.goPhase("ed")),
         key("2", "2", "Go to ES", () => screen.goPhase("es")),
         key("e", "E", "This frame is ED", () => screen.setPhase("ed", player.frame)),

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { Frames } from "./frames.js";
 
 const MARGIN = 8;
+const ZOOM = 1.8;
 
 export class Viewer {
   // `paint(context, viewer)` draws above the frame, in screen pixels; `toScreen` says where a point of the frame is.
@@ -25,7 +26,14 @@ export class Viewer {
     this.frames?.close();
     this.video = video;
     this.drawn = null;
+    this.zoomed = null;
     this.frames = new Frames(video, () => this.show(this.frame));
+    this.resize();
+  }
+
+  // Larger about a point of the frame, or, with null, the whole frame again.
+  zoom(about) {
+    this.zoomed = about;
     this.resize();
   }
 
@@ -45,8 +53,10 @@ export class Viewer {
     }
     // Pixels need not be square: `wide` stretches the columns.
     const wide = this.video.pixel_aspect || 1;
-    const scale = Math.min((width - 2 * MARGIN) / (this.video.width * wide), (height - 2 * MARGIN) / this.video.height);
-    const x = (width - scale * wide * this.video.width) / 2, y = (height - scale * this.video.height) / 2;
+    const whole = Math.min((width - 2 * MARGIN) / (this.video.width * wide), (height - 2 * MARGIN) / this.video.height);
+    const scale = whole * (this.zoomed ? ZOOM : 1);
+    const [cx, cy] = this.zoomed || [this.video.width / 2, this.video.height / 2];
+    const x = width / 2 - scale * wide * cx, y = height / 2 - scale * cy;
     this.view = { scale, wide, x, y, density };
     this.drawn = null;
     this.show(this.frame);
