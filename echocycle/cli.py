@@ -63,6 +63,8 @@ def command_line() -> App:
         demo.demo,
         experiments.experiment,
         labelling.label,
+        labelling.suggest,
+        labelling.relink,
     )
     for place, command in enumerate(commands):
         app.command(command, sort_key=place)

@@ -1,6 +1,7 @@
 """The interface of the page: requests in, answers of the desk out. What is wrong is one sentence in `detail`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,13 @@ from starlette.staticfiles import StaticFiles
 from echocycle.errors import EchocycleError, is_refusal, refusal
 from echocycle.files import printable
 from echocycle.labelling.desk import Desk, Order, UnknownVideoError
+from echocycle.labelling.exports import export
 from echocycle.labelling.frames import MOST_IN_STRIP
 from echocycle.labelling.proposals import Proposals
+from echocycle.labelling.ranking import Ranking
+from echocycle.labelling.review import NoResultError, Reviews
 from echocycle.labelling.security import Guard
+from echocycle.labelling.trainings import Trainings
 
 PAGE = Path(__file__).parent / "page"
 KEPT = {"Cache-Control": "private, max-age=86400, immutable"}
@@ -25,12 +30,25 @@ NEVER = {"Cache-Control": "no-store"}
 Json = Annotated[dict[str, Any], Body()]
 
 
-def make_app(desk: Desk, proposals: Proposals) -> FastAPI:
+@dataclass(frozen=True)
+class Parts:
+    """What answers requests."""
+
+    desk: Desk
+    proposals: Proposals
+    ranking: Ranking
+    trainings: Trainings
+    reviews: Reviews
+
+
+def make_app(parts: Parts) -> FastAPI:
     """The application without its guard."""
     app = FastAPI(title="echocycle label", docs_url=None, redoc_url=None, openapi_url=None)
     _errors(app)
-    _project(app, desk)
-    _videos(app, desk, proposals)
+    _project(app, parts.desk, parts.reviews)
+    _videos(app, parts.desk, parts.proposals)
+    _trainings(app, parts.trainings)
+    _suggestions_and_results(app, parts)
     _page(app)
     return app
 
@@ -79,7 +97,7 @@ def _errors(app: FastAPI) -> None:
 # --------------------------------------------------------------------------------------------------- project
 
 
-def _project(app: FastAPI, desk: Desk) -> None:
+def _project(app: FastAPI, desk: Desk, reviews: Reviews) -> None:
     @app.get("/api/project")
     def project() -> JSONResponse:
         return answer(desk.about())
@@ -90,6 +108,8 @@ def _project(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/actions")
     def actions(body: Json) -> JSONResponse:
+        if body.get("action") in ("accept", "reject") and not reviews.has(str(body.get("run")), str(body.get("stem"))):
+            raise NoResultError("There is no such prediction in this project.")
         return answer(desk.act(body))
 
     @app.post("/api/measure")
@@ -148,6 +168,53 @@ def _videos(app: FastAPI, desk: Desk, proposals: Proposals) -> None:
     def strip(video: str, first: int, last: int) -> Response:
         desk.video(video)
         return picture(lambda: desk.frames.strip(video, first, last))
+
+
+def _trainings(app: FastAPI, trainings: Trainings) -> None:
+    @app.post("/api/train")
+    def train(body: Json) -> JSONResponse:
+        return answer(trainings.train(body.get("method"), body.get("preset")))
+
+    @app.get("/api/runs")
+    def runs() -> JSONResponse:
+        return answer(trainings.all())
+
+    @app.post("/api/runs/{run}/stop")
+    def stop(run: str) -> JSONResponse:
+        return answer(trainings.stop(run))
+
+    @app.post("/api/runs/{run}/resume")
+    def resume(run: str) -> JSONResponse:
+        return answer(trainings.resume(run))
+
+    @app.post("/api/runs/{run}/use")
+    def use(run: str) -> JSONResponse:
+        return answer(trainings.use(run))
+
+
+def _suggestions_and_results(app: FastAPI, parts: Parts) -> None:
+    @app.get("/api/suggest")
+    def suggest(count: Annotated[int, Query(ge=1, le=1000)] = 10) -> JSONResponse:
+        return answer(parts.ranking.now(count))
+
+    @app.get("/api/results")
+    def results() -> JSONResponse:
+        return answer(parts.reviews.all())
+
+    @app.get("/api/results/{result}")
+    def rows(
+        result: str, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
+    ) -> JSONResponse:
+        return answer(parts.reviews.rows(result, offset, limit))
+
+    @app.get("/api/results/{result}/{stem:path}")
+    def prediction(result: str, stem: str) -> JSONResponse:
+        return answer(parts.reviews.details(result, stem))
+
+    @app.get("/api/export")
+    def exported() -> Response:
+        named = {"Content-Disposition": 'attachment; filename="labels.zip"', **NEVER}
+        return Response(export(parts.desk), media_type="application/zip", headers=named)
 
 
 def answer(content: Any) -> JSONResponse:

@@ -60,7 +60,9 @@ class Video:
 class Project:
     """A folder that is labelled."""
 
-    def __init__(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self, folder: Path, progress: Callable[[int, int], None] | None = None, *, may_be_empty: bool = False
+    ) -> None:
         """Read what lies in a folder; every recording that is new is read once for its hash.
 
         Raises `EchocycleError`: no folder, no recording, a project of another format.
@@ -71,7 +73,7 @@ class Project:
         self.warnings: list[str] = []
         self._kept = _Kept(self.folder / "project.json")
         self.videos: dict[str, Video] = {}
-        self._scan(progress)
+        self._scan(progress, may_be_empty)
 
     @property
     def name(self) -> str:
@@ -80,9 +82,9 @@ class Project:
 
     # ---------------------------------------------------------------------------------------- recordings
 
-    def _scan(self, progress: Callable[[int, int], None] | None) -> None:
+    def _scan(self, progress: Callable[[int, int], None] | None, may_be_empty: bool) -> None:
         paths = list(dict.fromkeys(self._recordings()))
-        if not paths:
+        if not paths and not may_be_empty:
             raise EchocycleError(
                 f"{self.folder} holds no recording. Put DICOM cines or video files there, or name them in {PATHS}, "
                 "one a line."

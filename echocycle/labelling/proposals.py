@@ -13,6 +13,7 @@ from echocycle.errors import EchocycleError
 from echocycle.labelling.curve import Contour
 from echocycle.labelling.desk import Desk
 from echocycle.labelling.looked import Looked, read_looked, require_segmenter
+from echocycle.labelling.project import Project
 from echocycle.labelling.worker import answers_of
 from echocycle.verdict import read_verdict
 
@@ -33,10 +34,11 @@ class NotYetError(EchocycleError):
 class Proposals:
     """The results of one model, and the process that makes more of them."""
 
-    def __init__(self, desk: Desk, *, works: bool = True) -> None:
-        """Take up the project's model.
+    def __init__(self, desk: Desk, *, model: str | None = None, works: bool = True) -> None:
+        """Take up a model.
 
         Args:
+            model: by default the project's.
             works: whether videos are looked at in the background; without it, only what lies in the cache is known.
 
         Raises `EchocycleError` where the model cannot be used.
@@ -51,7 +53,7 @@ class Proposals:
         self.failed: dict[str, str] = {}
         """Video -> why the model says nothing of it."""
         self._first: deque[str] = deque()
-        self._take(desk.project.model)
+        self._take(desk.project.model if model is None else model)
         desk.has_proposal = self.done.__contains__
         desk.described_model = self.about
         self._thread = threading.Thread(target=self._work, name="proposals", daemon=True)
@@ -262,3 +264,16 @@ class Proposals:
         except OSError:
             return None
         return answers_of(child.stdout)
+
+
+def model_name(project: Project, model: str) -> str:
+    """How a model that was named at the start is kept: by its path below the project, elsewhere by its whole path.
+
+    Raises `EchocycleError` where it is none, or can propose nothing.
+    """
+    if model in PACKAGED:
+        return model
+    description = read_description(Path(model))
+    require_segmenter(description.parts, model)
+    path = description.path.resolve()
+    return path.relative_to(project.folder).as_posix() if path.is_relative_to(project.folder) else str(path)

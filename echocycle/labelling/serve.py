@@ -9,14 +9,15 @@ from pathlib import Path
 
 import uvicorn
 
-from echocycle.bundle_description import PACKAGED, read_description
 from echocycle.errors import EchocycleError
-from echocycle.labelling.app import guarded, make_app
+from echocycle.labelling.app import Parts, guarded, make_app
 from echocycle.labelling.desk import Desk
-from echocycle.labelling.looked import require_segmenter
-from echocycle.labelling.project import Project
-from echocycle.labelling.proposals import Proposals
+from echocycle.labelling.keeper import Keeper
+from echocycle.labelling.proposals import Proposals, model_name
+from echocycle.labelling.ranking import Ranking
+from echocycle.labelling.review import Reviews
 from echocycle.labelling.security import new_token
+from echocycle.labelling.trainings import Trainings
 from echocycle.progress import track
 
 HOST = "127.0.0.1"
@@ -60,8 +61,7 @@ def serve(
                 tell(f"The journal ended in {desk.journal.cut} bytes that a kill left unfinished; they are cut off.")
             token = token or new_token()
             address = f"http://{HOST}:{port}/?token={token}"
-            proposals = opening.enter_context(closing(Proposals(desk)))
-            app = guarded(make_app(desk, proposals), token, port)
+            app = guarded(make_app(opened(desk, opening, tell)), token, port)
             listening.listen(128)
             say(address)
             if opens:
@@ -70,17 +70,13 @@ def serve(
         tell("Stopped. Everything that was done is kept.")
 
 
-def model_name(project: Project, model: str) -> str:
-    """How a model that was named at the start is kept: by its path below the project, elsewhere by its whole path.
-
-    Raises `EchocycleError` where it is none, or can propose nothing.
-    """
-    if model in PACKAGED:
-        return model
-    description = read_description(Path(model))
-    require_segmenter(description.parts, model)
-    path = description.path.resolve()
-    return path.relative_to(project.folder).as_posix() if path.is_relative_to(project.folder) else str(path)
+def opened(desk: Desk, opening: ExitStack, tell: Callable[[str], None]) -> Parts:
+    """All that works on a desk; `opening` ends it."""
+    proposals = opening.enter_context(closing(Proposals(desk)))
+    trainings = opening.enter_context(closing(Trainings(desk, proposals)))
+    opening.enter_context(closing(Keeper(desk, tell)))
+    ranking = opening.enter_context(closing(Ranking(desk, proposals)))
+    return Parts(desk, proposals, ranking, trainings, Reviews(desk))
 
 
 def _run(app: object, listening: socket.socket) -> None:
