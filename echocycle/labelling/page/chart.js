@@ -53,7 +53,7 @@ export function intervals(rows, { unit, zero = false }) {
           zero ? h("i.zero", { style: { left: `${share(0)}%` } }) : null,
           h("i.range", { style: { left: `${share(r.low ?? r.value)}%`, width: `${share(r.high ?? r.value) - share(r.low ?? r.value)}%` } }),
           h("i.point", { style: { left: `${share(r.value)}%` } })),
-        h("span.interval-value", h("b", `${number(r.value, 1)} ${unit}`), Number.isFinite(r.low) ? h("small", `${number(r.low, 1)} to ${number(r.high, 1)}`) : null),
+        h("span.interval-value", h("b", `${number(r.value, 1)} ${unit}`), Number.isFinite(r.low) && Number.isFinite(r.high) ? h("small", `${number(r.low, 1)} to ${number(r.high, 1)}`) : null),
       ),
     ),
   );

@@ -46,7 +46,7 @@ export class ReviewScreen {
 
   async open(result, stem) {
     const told = await get("/api/results");
-    const results = told.results || told;
+    const results = told;
     if (this.closed) return;
     if (!results.length) return void this.element.replaceChildren(this.empty);
     this.result.replaceChildren(...results.map((r) => h("option", { value: r.result }, `${r.result} (${r.predictions})`)));
@@ -65,7 +65,7 @@ export class ReviewScreen {
   }
 
   decision(row) {
-    return row.decision ?? (row.accepted === true ? "accepted" : row.rejected === true ? "rejected" : typeof row.accepted === "string" ? row.accepted : null);
+    return row.decision ?? row.reviewed ?? null;
   }
 
   path(stem) {
@@ -76,9 +76,8 @@ export class ReviewScreen {
     this.rows = [];
     for (let offset = 0; ; offset += PAGE) {
       const told = await get(`/api/results/${encodeURIComponent(this.folder)}?${query({ offset, limit: PAGE })}`);
-      const rows = told.rows || told;
-      this.rows.push(...rows);
-      if (rows.length < PAGE || this.closed) break;
+      this.rows.push(...told.rows);
+      if (this.rows.length >= told.total || !told.rows.length || this.closed) break;
     }
     this.drawList();
   }
@@ -102,7 +101,7 @@ export class ReviewScreen {
     const prediction = await get(this.path(stem));
     if (this.closed) return;
     const row = this.rows.find((each) => each.stem === stem) || {};
-    this.current = { ...prediction, stem, row, decision: prediction.decision ?? this.decision(row) };
+    this.current = { ...prediction, stem, row, video: prediction.id, decision: prediction.reviewed ?? this.decision(row) };
     this.beat = 0;
     this.drawList();
     this.list.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });

@@ -6,6 +6,13 @@ import { count, duration, h, icon, number, text } from "./dom.js";
 
 const EVERY = 1000; // milliseconds between two looks while a training runs
 
+// Stages of a training, as `echocycle train` names them, in words.
+const STAGES = {
+  prepare: "Reading the videos", segment: "Learning the contours", mask: "Drawing masks in all frames", supervised: "Learning EF from the labels",
+  teacher: "Learning EF with a teacher", student: "Learning EF as its student", evaluate: "Measuring the error", report: "Writing the report",
+  compare: "Comparing with the model in use",
+};
+const PRESETS = { "": "Usual", tiny: "Tiny: a quick look", debug: "Debug: a trial of seconds", paper: "Paper: needs a GPU" };
 const WORDS = { running: "Running", done: "Done", failed: "Failed", stopped: "Stopped" };
 
 export class TrainScreen {
@@ -23,10 +30,7 @@ export class TrainScreen {
 
   build() {
     this.labels = h("p.lead");
-    this.preset = h("select", { id: "preset" });
-    this.method = h("select", { id: "method" });
-    this.presetField = h("label.field", { htmlFor: "preset" }, "Preset", this.preset);
-    this.methodField = h("label.field", { htmlFor: "method" }, "Method", this.method);
+    this.preset = h("select", { id: "preset" }, Object.entries(PRESETS).map(([value, words]) => h("option", { value }, words)));
     this.start = h("button.primary", { type: "button", onclick: () => this.begin() }, icon("train"), h("span", "Start training"), h("kbd", "T"));
     this.said = h("p.said", { role: "status" });
     this.model = h("p.muted");
@@ -35,7 +39,7 @@ export class TrainScreen {
     this.element = h(
       "div.train-screen",
       h("section.card.begin", h("h1", "Train on your labels"), this.labels, this.model,
-        h("div.train-line", this.presetField, this.methodField, this.start), this.said),
+        h("div.train-line", h("label.field", { htmlFor: "preset" }, "Preset", this.preset), this.start), this.said),
       h("div.train-columns", h("section.card.side", h("h2", "Trainings"), this.list), this.detail),
     );
   }
@@ -59,24 +63,13 @@ export class TrainScreen {
     const traced = (project.counts.traced || 0) + (project.counts.checked || 0);
     text(this.labels, traced ? `${count(traced, "video")} traced so far. A training reads a copy of these labels and never changes them.` : "No video is traced yet. Trace some first.");
     text(this.model, project.model ? `In use now: ${project.model.name}. ${project.model.sentence || ""}` : "No model is in use.");
-    this.fill(this.preset, this.presetField, project.presets);
-    this.fill(this.method, this.methodField, project.methods);
-  }
-
-  fill(select, field, values) {
-    field.hidden = !values?.length;
-    if (!values?.length || select.options.length === values.length) return;
-    select.replaceChildren(...values.map((value) => h("option", { value }, value)));
   }
 
   async begin() {
     this.start.disabled = true;
     text(this.said, "Starting …");
     try {
-      const asked = {};
-      if (this.preset.value) asked.preset = this.preset.value;
-      if (this.method.value) asked.method = this.method.value;
-      const { run } = await post("/api/train", asked);
+      const { run } = await post("/api/train", this.preset.value ? { preset: this.preset.value } : {});
       this.shown = run;
       text(this.said, "");
     } catch (error) {
@@ -91,7 +84,7 @@ export class TrainScreen {
     try {
       const told = await get("/api/runs");
       if (this.closed) return;
-      this.runs = told.runs || told;
+      this.runs = told;
       this.draw();
     } catch (error) {
       if (this.closed) return;
@@ -137,7 +130,9 @@ export class TrainScreen {
   describe(run) {
     this.bar = null;
     const head = h("header.title-line", h("h2", run.run), h(`span.run-state.${run.state}`, WORDS[run.state] || run.state));
-    const parts = [h("div.card", head, this.started(run), run.sentence ? h("p", run.sentence) : null, run.state === "running" ? this.running(run) : this.curve(run))];
+    const resume = ["stopped", "failed"].includes(run.state) ? h("div", h("button", { type: "button", onclick: () => this.ask(`/api/runs/${run.run}/resume`) }, icon("play"), h("span", "Go on"))) : null;
+    const said = run.sentence && !run.comparison ? h("p", run.sentence) : null;
+    const parts = [h("div.card", head, this.started(run), run.labels ? h("p", run.labels) : null, said, resume, run.state === "running" ? this.running(run) : null)];
     if (run.comparison) parts.push(this.comparison(run));
     else if (run.state === "done") parts.push(h("div.card", h("p.muted", "There is no comparison for this run."), this.take(run)));
     return parts;
@@ -146,11 +141,6 @@ export class TrainScreen {
   started(run) {
     const when = run.started ? new Date(typeof run.started === "number" ? run.started * 1000 : run.started) : null;
     return when && !Number.isNaN(when.getTime()) ? h("p.muted.small", `Started ${when.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}`) : null;
-  }
-
-  curve(run) {
-    const points = run.progress?.curve || [];
-    return points.length > 1 ? lineChart(points, { label: "Loss", x: "step" }) : null;
   }
 
   running(run) {
@@ -169,7 +159,7 @@ export class TrainScreen {
     if (known) this.bar.value = Math.min(1, p.step / p.steps);
     else this.bar.removeAttribute("value");
     const left = duration(p?.remaining_s);
-    text(this.stage, [p?.stage || "Preparing", known ? `step ${p.step} of ${p.steps}` : "", left && `about ${left} left`].filter(Boolean).join(" · "));
+    text(this.stage, [STAGES[p?.stage] || p?.stage || "Beginning", known ? `step ${p.step} of ${p.steps}` : "", left && `about ${left} left`].filter(Boolean).join(" · "));
     const curve = p?.curve || [];
     const key = `${curve.length} ${curve.at(-1)}`;
     if (this.chartKey === key && this.chart.firstChild) return;
@@ -204,7 +194,7 @@ export class TrainScreen {
 
   comparison(run) {
     const c = run.comparison;
-    const of = (words, e, kind) => (e ? [{ label: words, ...e, kind }] : []);
+    const of = (words, e, kind) => (e && Number.isFinite(e.value) ? [{ label: words, ...e, kind }] : []);
     const both = [...of("New model", c.error_new, "new"), ...of("In use", c.error_used, "used")];
     const dice = (value) => (value === null || value === undefined ? "–" : number(typeof value === "object" ? value.value : value, 3));
     return h(
@@ -213,11 +203,18 @@ export class TrainScreen {
       h("p.muted.small", `On ${count(c.videos, "validation video")}, the same for both. 95 % intervals. Lower is better.`),
       h("h3", "Error of EF, points"),
       both.length ? intervals(both, { unit: "" }) : null,
-      c.difference ? [h("h3", "Difference, new minus in use"), intervals([{ label: "Paired", ...c.difference, kind: "difference" }], { unit: "", zero: true }), h("p.verdict", this.verdict(c.difference))] : null,
+      c.difference && Number.isFinite(c.difference.value) ? [h("h3", "Difference, new minus in use"), intervals([{ label: "Paired", ...c.difference, kind: "difference" }], { unit: "", zero: true })] : null,
+      h("p.verdict", c.sentence || this.verdict(c.difference || {})),
+      this.without(c),
       h("dl.dice", h("div", h("dt", "Dice, new"), h("dd", dice(c.dice_new))), h("div", h("dt", "Dice, in use"), h("dd", dice(c.dice_used)))),
       this.take(run),
-      c.worst?.length ? [h("h3", "Where the new model errs most"), h("ol.worst", c.worst.map((w) => h("li", h("a", { href: `#/trace/${w.id}` }, w.name), h("span", `${number(w.error, 1)} points`))))] : null,
+      c.worst?.length ? [h("h3", "Where the new model errs most"), h("ol.worst", c.worst.map((w) => h("li", h("a", { href: `#/trace/${w.id}` }, w.name), h("span", w.error === null ? "no answer" : `${number(w.error, 1)} points`))))] : null,
     );
+  }
+
+  without({ without_answer: none }) {
+    if (!none?.new && !none?.used) return null;
+    return h("p.muted.small", `Without an answer: ${none.new} of the new model, ${none.used} of the one in use. They are not in the errors.`);
   }
 
   verdict({ low, high }) {
