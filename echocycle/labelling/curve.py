@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echocycle.cardiac.discs import landmarks, outline_volume
 from echocycle.errors import EchocycleError
 
 Floats = NDArray[np.float64]
@@ -59,6 +58,8 @@ class Contour:
 
     def volume(self, spacing_mm: tuple[float, float] | None = None) -> tuple[float, float]:
         """Volume by 20 discs (ml; px^3 without spacing) and length of the long axis (mm; px)."""
+        from echocycle.cardiac.discs import outline_volume  # SciPy takes seconds, for which the page need not wait
+
         points = np.array(self.points)
         apex, base = points[self.apex], points[list(self.mitral)].mean(0)
         found = outline_volume(self.curve()[:, ::-1], tuple(apex[::-1]), tuple(base[::-1]), spacing_mm)
@@ -95,6 +96,8 @@ def closed_curve(handles: Floats, samples: int = SAMPLES) -> Floats:
 def contour_of_mask(mask: NDArray, frame: int) -> Contour | None:
     """About 12 handles through apex and both ends of the mitral plane of a mask (height, width), booleans or
     probabilities, in the mask's own pixels; None where there is no ventricle."""
+    from echocycle.cardiac.discs import landmarks
+
     found = landmarks(mask)
     if found is None or len(found.outline) < 12:
         return None

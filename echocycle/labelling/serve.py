@@ -1,7 +1,9 @@
 """The server of `echocycle label`: it begins, says its address, and ends without losing anything."""
 
 import logging
+import signal
 import socket
+import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -90,5 +92,16 @@ def _run(app: object, listening: socket.socket) -> None:
         timeout_graceful_shutdown=PATIENCE,
         h11_max_incomplete_event_size=64 << 10,
     )
-    with suppress(KeyboardInterrupt):  # uvicorn ends in order, then raises the signal again
-        uvicorn.Server(config).run(sockets=[listening])
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if main else None
+    try:
+        with suppress(KeyboardInterrupt):  # uvicorn ends in order, then raises the signal again
+            uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends a server as Ctrl-C does: by itself it would end the process before anything is put away."""
+    raise KeyboardInterrupt

@@ -127,4 +127,4 @@ def _reasons(values: Floats, ranks: Floats, without_beats: bool) -> tuple[str, .
         if not ranks[place] >= NOTABLE or (name != "unlikeness" and values[place] < LEAST_POINTS):
             continue
         reasons.append(WORDS[name].format(value=values[place]))
-    return tuple(reasons) or ("It is unlike the others that are suggested",)
+    return tuple(reasons) or ("It differs from the others that are suggested",)

@@ -6,7 +6,10 @@ when nobody gives it work any more: the end of its input is the end of the serve
 
 import json
 import os
+import queue
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,9 +30,23 @@ def main(folder: Path, model: Path) -> None:
     os.nice(10) if hasattr(os, "nice") else None
     quiet_libraries()
     look = Looker(model)
-    for line in sys.stdin:
+    for line in _requests():
         answers.write(json.dumps(_answer(look, json.loads(line), folder)) + "\n")
         answers.flush()
+
+
+def _requests() -> Iterator[str]:
+    """Lines of the input. Its end ends the process at once, also in the middle of a recording: nobody waits for it."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
 
 
 def _answer(look: "Looker", request: dict[str, Any], folder: Path) -> dict[str, Any]:
