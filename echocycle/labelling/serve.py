@@ -37,12 +37,14 @@ def serve(
     say: Callable[[str], None] = print,
     tell: Callable[[str], None] = print,
     token: str | None = None,
+    proposes: bool = True,
 ) -> None:
     """Serve a project until Ctrl-C or SIGTERM.
 
     Args:
         say: is given the address, once the server listens.
         tell: is given everything else.
+        proposes: whether the model looks at videos in the background.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -63,7 +65,7 @@ def serve(
                 tell(f"The journal ended in {desk.journal.cut} bytes that a kill left unfinished; they are cut off.")
             token = token or new_token()
             address = f"http://{HOST}:{port}/?token={token}"
-            app = guarded(make_app(opened(desk, opening, tell)), token, port)
+            app = guarded(make_app(opened(desk, opening, tell, proposes)), token, port)
             listening.listen(128)
             say(address)
             if opens:
@@ -72,9 +74,9 @@ def serve(
         tell("Stopped. Everything that was done is kept.")
 
 
-def opened(desk: Desk, opening: ExitStack, tell: Callable[[str], None]) -> Parts:
+def opened(desk: Desk, opening: ExitStack, tell: Callable[[str], None], proposes: bool = True) -> Parts:
     """All that works on a desk; `opening` ends it."""
-    proposals = opening.enter_context(closing(Proposals(desk)))
+    proposals = opening.enter_context(closing(Proposals(desk, works=proposes)))
     trainings = opening.enter_context(closing(Trainings(desk, proposals)))
     opening.enter_context(closing(Keeper(desk, tell)))
     ranking = opening.enter_context(closing(Ranking(desk, proposals)))

@@ -12,7 +12,7 @@ import pytest
 from helpers.label_page import TOKEN, Server, Watch, chromium
 from helpers.recording_files import cine, region, save
 from helpers.videos import some_videos
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from echocycle.recordings.video import read_video, write_mjpeg
 
@@ -172,7 +172,9 @@ def test_proposal_becomes_a_label_by_hand(reader: Callable[..., Reader], server:
     assert server.details("scan-00.dcm")["labels"].get("Ana", {}).get("ed") is None
     page.keyboard.press("Control+y")
     ana.saved()
-    assert server.details("scan-00.dcm")["labels"]["Ana"]["ed"]["points"][3] == pytest.approx(after["points"][3], abs=0.01)
+    assert server.details("scan-00.dcm")["labels"]["Ana"]["ed"]["points"][3] == pytest.approx(
+        after["points"][3], abs=0.01
+    )
 
     # Accept what is left of the proposal: ES.
     page.keyboard.press("Enter")
@@ -367,7 +369,9 @@ def test_actions_wait_while_the_server_is_away(reader: Callable[..., Reader], se
         page.keyboard.press("Enter")
         expect(page.locator("#saved-words")).to_have_text("2 not saved yet")
         expect(page.get_by_role("alert")).to_contain_text("kept in this browser")
-        kept = page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('echocycle-outbox:')).length")
+        kept = page.evaluate(
+            "() => Object.keys(localStorage).filter((key) => key.startsWith('echocycle-outbox:')).length"
+        )
         assert kept == 2
         drawn = ana.contour("ed")
     finally:
