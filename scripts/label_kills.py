@@ -2,9 +2,9 @@
 
     python scripts/label_kills.py FOLDER [--kills 50] [--seed 0]
 
-A reader works through the interface: traces, EF, notes, states. The server gets SIGKILL at a moment that chance chooses, is
-started again, and the reader goes on; an action that was not answered is sent again, as the page does it. In the end every
-action that was ever answered must be in the journal once, with what was sent.
+A reader works through the interface: traces, EF, notes, states. The server gets SIGKILL at a moment that chance
+chooses, is started again, and the reader goes on; an action that was not answered is sent again, as the page does it.
+In the end every action that was ever answered must be in the journal once, with what was sent.
 """
 
 import argparse
@@ -79,16 +79,14 @@ def session(folder: Path, kills: int, seed: int = 0) -> dict[str, int]:
     journal = folder / "labels" / NAME
     script = None
     waiting: dict[str, Any] | None = None
-    for _ in range(kills + 1):
+    for number in range(kills + 1):
         server = Server(folder)
-        last_one = _ == kills
+        last_one = number == kills
         with httpx.Client(base_url=server.address, headers={"X-Token": "t"}, timeout=20, trust_env=False) as client:
             if script is None:
                 listed = client.get("/api/videos", params={"limit": 500}).json()["videos"]
                 script = actions([row["id"] for row in listed], rng)
-            timer = threading.Timer(rng.uniform(0.01, 0.6), server.kill)
-            if not last_one:
-                timer.start()
+            timer = threading.Timer(rng.uniform(0.0, 1.0), server.kill)
             until = time.monotonic() + 0.5
             try:
                 while not last_one or time.monotonic() < until:
@@ -98,6 +96,8 @@ def session(folder: Path, kills: int, seed: int = 0) -> dict[str, int]:
                         raise SystemExit(f"An action was refused: {response.text}")
                     answered[waiting["seq"]] = waiting
                     waiting = None
+                    if not last_one and not timer.is_alive() and not timer.finished.is_set():
+                        timer.start()  # the first answer takes longest: from then on every moment is as likely
             except httpx.HTTPError:
                 under_way += waiting is not None
             timer.join() if not last_one else server.kill()

@@ -47,9 +47,9 @@ def test_a_snapshot_is_what_train_reads(folder, tmp_path):
 
 
 def test_too_few_labels_write_nothing(phantom_folder, tmp_path):
-    with opened(phantom_project(phantom_folder, tmp_path / "clinic", 2)) as parts:
-        with pytest.raises(TooFewLabelsError, match="0 patients"):
-            take_snapshot(parts.desk, tmp_path / "snapshot")
+    folder = phantom_project(phantom_folder, tmp_path / "clinic", 2)
+    with opened(folder) as parts, pytest.raises(TooFewLabelsError, match="0 patients"):
+        take_snapshot(parts.desk, tmp_path / "snapshot")
     assert not (tmp_path / "snapshot").exists()
 
 
