@@ -48,7 +48,11 @@ class Desk:
         self.labels = Labels()
         self._lock = threading.RLock()
         self._changes = 0
-        self._ef: dict[str, tuple[int, float | None]] = {}
+        self._counted: tuple[int, dict[str, int]] = -1, {}
+        self.unreadable: dict[str, str] = {}
+        """Labelled videos that cannot be read any more -> why."""
+        self._measured: dict[str, tuple[int, Facts | None, dict[str, Any] | None]] = {}
+        self._orders: dict[str, tuple[Any, list[Video]]] = {}
         for entry in self.journal.entries:
             self.labels.take(entry)
         self._names = {video.id: video.name.casefold() for video in self.project.videos.values()}
@@ -86,18 +90,26 @@ class Desk:
         """Where a video lies."""
         return self.video(video).path
 
-    def ef_by_discs(self, video: str) -> float | None:
-        """EF of the tracing that a training would take, percent; None where there is none."""
+    def measured(self, video: str) -> dict[str, Any] | None:
+        """What `measure` gives of the tracing that a training would take; None where there is none, or no long axis.
+
+        It is kept until the tracing is another.
+        """
         chosen = self.labels.of(video).chosen()
         if chosen is None:
             return None
         _, label = chosen
-        kept = self._ef.get(video)
-        if kept is None or kept[0] != label.n:
-            facts = self.frames.known(video)
-            kept = label.n, label.ef_by_discs(facts.spacing_mm if facts else None)
-            self._ef[video] = kept
-        return kept[1]
+        facts = self.frames.known(video)
+        kept = self._measured.get(video)
+        if kept is None or kept[:2] != (label.n, facts):
+            kept = label.n, facts, label.measured(facts.spacing_mm if facts else None)
+            self._measured[video] = kept
+        return kept[2]
+
+    def ef_by_discs(self, video: str) -> float | None:
+        """EF of the tracing that a training would take, percent; None where there is none."""
+        found = self.measured(video)
+        return None if found is None else found["ef"]
 
     def ef_known(self, video: str) -> float | None:
         """EF that is known otherwise: typed, or listed in videos.csv."""
@@ -106,7 +118,9 @@ class Desk:
 
     def state(self, video: str) -> str:
         """One of `STATES`."""
-        return self.labels.of(video).state(self.has_proposal(video))
+        labels = self.labels.videos.get(video)
+        proposed = self.has_proposal(video)
+        return labels.state(proposed) if labels is not None else ("proposed" if proposed else "new")
 
     def row(self, video: str, suggested: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
         """The short row of a video."""
@@ -168,8 +182,12 @@ class Desk:
 
     def counts(self) -> dict[str, int]:
         """How many videos are in which state."""
-        count = Counter(self.state(video) for video in self.project.videos)
-        return {state: count[state] for state in STATES}
+        with self._lock:
+            version = self.version
+            if self._counted[0] != version:
+                count = Counter(self.state(video) for video in self.project.videos)
+                self._counted = version, {state: count[state] for state in STATES}
+            return self._counted[1]
 
     def about(self) -> dict[str, Any]:
         """What the page shows at its top."""
@@ -187,13 +205,18 @@ class Desk:
             }
 
     def _missing(self) -> list[str]:
+        told = []
+        if self.unreadable:
+            first = next(iter(self.unreadable.values()))
+            told.append(f"{len(self.unreadable)} labelled recordings cannot be read and are left out: {first}")
         gone = [video for video in self.labels.videos if video not in self.project.videos]
         if not gone:
-            return []
+            return told
         first = self.labels.videos[gone[0]].file or gone[0]
         return [
+            *told,
             f"{len(gone)} videos that somebody worked on are not in the folder any more (first: {first}); their labels "
-            "are kept. `echocycle relink` finds them where they lie now."
+            "are kept. `echocycle relink` finds them where they lie now.",
         ]
 
     def list_videos(self, offset: int, limit: int, state: str, search: str, order: Order) -> dict[str, Any]:
@@ -201,20 +224,31 @@ class Desk:
         words = search.casefold().split()
         with self._lock:
             suggested = self.suggested()
-            found = [
-                video
-                for video in self._sorted
-                if (not words or all(word in self._names[video.id] for word in words))
-                and (not state or self.state(video.id) == state)
-            ]
-            if order == "suggest":
-                found.sort(key=lambda video: suggested[video.id]["rank"] if video.id in suggested else 1 << 30)
-            elif order == "state":
-                found.sort(key=lambda video: STATES.index(self.state(video.id)))
-            elif order == "ef":
-                found.sort(key=lambda video: self._ef_to_sort(video.id))
+            found = self._in_order(order, suggested)
+            if words:
+                found = [video for video in found if all(word in self._names[video.id] for word in words)]
+            if state:
+                found = [video for video in found if self.state(video.id) == state]
             rows = [self.row(video.id, suggested) for video in found[offset : offset + limit]]
         return {"total": len(found), "offset": offset, "videos": rows}
+
+    def _in_order(self, order: Order, suggested: dict[str, dict[str, Any]]) -> list[Video]:
+        """All videos in an order, kept until something changes; the list is not to be changed."""
+        if order == "name":
+            return self._sorted
+        kept = self._orders.get(order)
+        of: Any = suggested if order == "suggest" else self.version
+        if kept is not None and (kept[0] is of if order == "suggest" else kept[0] == of):
+            return kept[1]
+        last = {"rank": len(self._sorted) + 1}
+        keys: dict[str, Callable[[Video], float]] = {
+            "suggest": lambda video: suggested.get(video.id, last)["rank"],
+            "state": lambda video: STATES.index(self.state(video.id)),
+            "ef": lambda video: self._ef_to_sort(video.id),
+        }
+        found = sorted(self._sorted, key=keys[order])
+        self._orders[order] = of, found
+        return found
 
     def _ef_to_sort(self, video: str) -> float:
         known = self.ef_known(video)

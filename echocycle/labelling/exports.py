@@ -15,7 +15,7 @@ from echocycle import __version__
 from echocycle.datasets.folders import distinct_names
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing, write_text
-from echocycle.labelling.curve import Contour, measure
+from echocycle.labelling.curve import Contour
 from echocycle.labelling.desk import Desk
 from echocycle.labelling.frames import Facts
 from echocycle.labelling.labels import PHASES, Label
@@ -43,8 +43,12 @@ class Labelled:
 
 
 def labelled_videos(desk: Desk) -> list[Labelled]:
-    """All videos of the project that have a tracing of both phases and are not skipped, by name."""
+    """All videos of the project that have a tracing of both phases and are not skipped, by name.
+
+    A recording that cannot be read any more is left out, and noted in the desk's `unreadable`.
+    """
     found = []
+    desk.unreadable.clear()
     for video in sorted(desk.project.videos.values(), key=lambda each: each.name):
         chosen = desk.labels.of(video.id).chosen()
         if chosen is None or desk.state(video.id) == "skipped":
@@ -52,16 +56,15 @@ def labelled_videos(desk: Desk) -> list[Labelled]:
         reader, label = chosen
         assert label.ed is not None
         assert label.es is not None
-        facts = desk.frames.facts(video.id)
-        edv = esv = None
-        discs: float | None = None
         try:
-            measured = measure(label.ed, label.es, facts.spacing_mm)
-            discs = measured["ef"]
-            if measured["unit"] == "ml" and 0 <= measured["esv"] <= measured["edv"]:
-                edv, esv = measured["edv"], measured["esv"]
-        except EchocycleError:  # an axis without length: the tracing has masks, and no EF
-            pass
+            facts = desk.frames.facts(video.id)
+        except EchocycleError as error:  # one that was changed or damaged since leaves the others as they are
+            desk.unreadable[video.id] = str(error)
+            continue
+        measured = desk.measured(video.id) or {"ef": None, "unit": ""}  # without a long axis there are masks, and no EF
+        discs, edv, esv = measured["ef"], None, None
+        if measured["unit"] == "ml" and 0 <= measured["esv"] <= measured["edv"]:
+            edv, esv = measured["edv"], measured["esv"]
         known = desk.ef_known(video.id)
         ef = known if known is not None else discs
         ef = ef if ef is not None and 0 <= ef <= 100 else None

@@ -1,4 +1,4 @@
-"""Keeps labels/labels.csv and labels/contours/ like the journal, a few seconds behind it."""
+"""Keeps labels/labels.csv and labels/contours/ like the journal, a few seconds behind it; measures what was traced."""
 
 import threading
 from collections.abc import Callable
@@ -8,6 +8,9 @@ from echocycle.labelling.desk import Desk
 from echocycle.labelling.exports import write_plain
 
 EVERY = 3.0
+"""Seconds between two looks at the journal."""
+PAUSE = 0.001
+"""Seconds between two measurements at the start, in which requests are answered."""
 
 
 class Keeper:
@@ -29,6 +32,12 @@ class Keeper:
         self._keep()
 
     def _work(self) -> None:
+        for video in list(self._desk.labels.videos):  # so that the first list in order of EF need not wait for all
+            if self._ended.is_set():
+                return
+            if video in self._desk.project.videos:
+                self._desk.ef_by_discs(video)
+                self._ended.wait(PAUSE)
         while not self._ended.wait(EVERY):
             self._keep()
 

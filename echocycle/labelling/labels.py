@@ -37,15 +37,19 @@ class Label:
         """`traced`, or `new` where something is missing."""
         return "traced" if self.whole else "new"
 
-    def ef_by_discs(self, spacing_mm: tuple[float, float] | None) -> float | None:
-        """EF of the tracings in percent; None unless both are there and give one."""
+    def measured(self, spacing_mm: tuple[float, float] | None) -> dict[str, Any] | None:
+        """What `measure` gives of the tracings; None unless both are there and have a long axis."""
         if self.ed is None or self.es is None:
             return None
         try:
-            ef = measure(self.ed, self.es, spacing_mm)["ef"]
+            return measure(self.ed, self.es, spacing_mm)
         except EchocycleError:
             return None
-        return None if ef is None else float(ef)
+
+    def ef_by_discs(self, spacing_mm: tuple[float, float] | None) -> float | None:
+        """EF of the tracings in percent; None unless both are there and give one."""
+        found = self.measured(spacing_mm)
+        return None if found is None else found["ef"]
 
     def as_json(self) -> dict[str, Any]:
         """In the types of JSON."""
@@ -89,6 +93,10 @@ class VideoLabels:
         return "proposed" if proposed else "new"
 
 
+NONE = VideoLabels()
+"""The labels of a video on which nobody has worked; nobody writes into it."""
+
+
 class Labels:
     """The labels of a project, as the journal's entries make them one after the other."""
 
@@ -101,7 +109,7 @@ class Labels:
 
     def of(self, video: str) -> VideoLabels:
         """The labels of a video; empty ones where nobody has worked on it."""
-        return self.videos.get(video) or VideoLabels()
+        return self.videos.get(video, NONE)
 
     def take(self, entry: Entry) -> None:
         """Add an entry of the journal."""

@@ -145,3 +145,17 @@ def test_labels_that_are_taken_back_leave_no_file(phantom_folder, store, tmp_pat
         act(parts.desk, video.id, "state", state="new")
         write_plain(parts.desk, written)
         assert (folder / "labels" / "contours" / f"{video.id}.csv").exists()
+
+
+def test_a_labelled_recording_that_was_damaged_since_is_told_and_left_out(phantom_folder, store, tmp_path):
+    folder = phantom_project(phantom_folder, tmp_path / "clinic", 2)
+    with opened(folder) as parts:
+        desk = parts.desk
+        for video in desk.project.videos.values():
+            trace(desk, video.id, *true_contours(store, video.path.stem))
+        broken = next(iter(desk.project.videos.values()))
+        broken.path.write_bytes(b"RIFF\0\0\0\0AVI nothing any more")
+        desk.frames._facts.pop(broken.id)
+        write_plain(desk, {})
+        assert (folder / "labels" / "labels.csv").read_text().count("\n") == 2
+        assert any("1 labelled recordings cannot be read" in warning for warning in desk.about()["warnings"])
