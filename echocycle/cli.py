@@ -138,6 +138,7 @@ def _tell(error: EchocycleError) -> int:
 
 
 OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run"}
+OUTPUT |= dict.fromkeys(("label", "suggest", "relink"), "folder")
 """What a command writes into, where it is not called `out`."""
 
 

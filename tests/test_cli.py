@@ -45,6 +45,9 @@ COMMANDS = (
     "train",
     "demo",
     "experiment",
+    "label",
+    "suggest",
+    "relink",
 )
 
 

@@ -27,7 +27,7 @@ def main(folder: Path, model: Path) -> None:
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)  # what a library prints must not end up among the answers
-    os.nice(10) if hasattr(os, "nice") else None
+    os.nice(5) if hasattr(os, "nice") else None
     quiet_libraries()
     look = Looker(model)
     for line in _requests():
