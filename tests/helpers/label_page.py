@@ -181,7 +181,7 @@ class Reader:
         return float(self.page.locator(".ef-value").inner_text().replace("%", "").replace("−", "-"))
 
 
-FRAMES = 40
+FRAMES = 48
 
 
 def make_project(phantom: Path, folder: Path, videos: int = 5, dicom: int = 3) -> Path:

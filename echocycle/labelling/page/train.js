@@ -202,9 +202,8 @@ export class TrainScreen {
     return h(
       "div.card.comparison",
       h("h2", "New model beside the one in use"),
-      h("p.muted.small", `On ${count(c.videos, "validation video")}, the same for both. 95 % intervals. Lower is better.`),
-      h("h3", "Error of EF, points"),
-      both.length ? intervals(both, { unit: "" }) : null,
+      both.length ? [h("p.muted.small", `On ${count(c.videos, "validation video")}, the same for both. 95 % intervals. Lower is better.`),
+        h("h3", "Error of EF, points"), intervals(both, { unit: "" })] : null,
       c.difference && Number.isFinite(c.difference.value) ? [h("h3", "Difference, new minus in use"), intervals([{ label: "Paired", ...c.difference, kind: "difference" }], { unit: "", zero: true })] : null,
       h("p.verdict", c.sentence || this.verdict(c.difference || {})),
       this.without(c),
