@@ -185,12 +185,16 @@ FRAMES = 48
 
 
 def make_project(phantom: Path, folder: Path, videos: int = 5, dicom: int = 3) -> Path:
-    """A folder of short phantom clips, the first few as DICOM with a patient and 0.6 mm pixels."""
+    """A folder of phantom clips, the first few as DICOM with a patient and 0.6 mm pixels.
+
+    All but the last two are cut short. Those are whole: the cyclical loss needs 80 frames of some video.
+    """
     source = some_videos(phantom, folder / "source", videos + dicom)
     project = folder / "clinic"
     project.mkdir()
     for i, path in enumerate(sorted((source / "Videos").iterdir())):
-        frames = read_video(path).frames[:FRAMES]
+        frames = read_video(path).frames
+        frames = frames if i >= videos + dicom - 2 else frames[:FRAMES]
         if i >= dicom:
             write_mjpeg(project / f"clip-{i:02d}.avi", frames, 50)
             continue

@@ -451,7 +451,8 @@ def test_training_is_started_stopped_resumed_and_taken(reader: Callable[..., Rea
     expect(state).to_have_text("Stopped")
     page.get_by_role("button", name="Go on").click()
     expect(state).to_have_text("Running")
-    expect(state).to_have_text("Done", timeout=600_000)
+    expect(state).not_to_have_text("Running", timeout=600_000)
+    expect(state).to_have_text("Done")
     expect(page.locator(".comparison")).to_contain_text("validation video")
     assert server.ask("/api/project")["model"]["name"] == "zero"
     page.get_by_role("button", name="Take this model").click()
