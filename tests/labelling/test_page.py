@@ -278,8 +278,12 @@ def test_reload_keeps_all(reader: Callable[..., Reader]) -> None:
 
 
 def test_second_reader_sees_the_difference(reader: Callable[..., Reader], server: Server) -> None:
-    ben = reader("Ben")
+    ben = reader()
     page = ben.page
+    page.get_by_role("button", name="Reader").click()
+    page.get_by_label("Your name or initials").fill("Ben")
+    page.keyboard.press("Enter")
+    expect(page.locator("#reader-shown")).to_have_text("Ben")
     ben.open("scan-00.dcm")
     ben.wait_for_proposal()
     page.keyboard.press("+")
@@ -321,6 +325,21 @@ def test_actions_wait_while_the_server_is_away(reader: Callable[..., Reader], se
     journal = (server.folder / "labels" / "journal.jsonl").read_text().splitlines()
     sent = [(entry["client"], entry["seq"]) for entry in map(json.loads, journal) if "client" in entry]
     assert len(sent) == len(set(sent))
+
+
+def test_unreadable_recording_is_put_aside(reader: Callable[..., Reader], server: Server) -> None:
+    ana = reader()
+    page = ana.page
+    ana.watch.expected = re.compile("status of 422")
+    video = server.videos()["clip-04.avi"]["id"]
+    page.route(f"**/api/videos/{video}", lambda route: route.fulfill(status=422, json={"detail": "It is cut off."}))
+    page.locator(".row").filter(has_text="clip-04.avi").click()
+    expect(page.locator(".empty")).to_contain_text("It is cut off.")
+    page.get_by_role("button", name="Skip it: unreadable").click()
+    ana.saved()
+    expect(page.locator(".video-name")).to_be_visible()
+    row = server.videos()["clip-04.avi"]
+    assert (row["state"], row["skip_reason"]) == ("skipped", "unreadable")
 
 
 def test_drag_is_drawn_in_time(reader: Callable[..., Reader], record_property: Callable[[str, object], None]) -> None:
