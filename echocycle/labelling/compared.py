@@ -104,7 +104,13 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "dice_used": _mean(rows, "dice_used"),
         "worst": _worst(rows),
     }
-    if both:
+    if len(both) == 1:  # of one video there is an error, and no interval
+        (row,) = both
+        errors = {name: abs(row[f"ef_{name}"] - row["ef"]) for name in ("new", "used")}
+        differs = {"difference": errors["new"] - errors["used"]}
+        for name, value in {"error_new": errors["new"], "error_used": errors["used"], **differs}.items():
+            out[name] = {"value": value, "low": None, "high": None}
+    elif both:
         true, new, used = (np.array([row[key] for row in both]) for key in ("ef", "ef_new", "ef_used"))
         groups = [row["patient"] for row in both]
         out["error_new"] = _interval(bootstrap_interval(true, new, "mae", groups=groups))

@@ -36,6 +36,8 @@ class Desk:
         self.reader = reader_name(reader) if reader else ""
         self._held = ExitStack()
         with ExitStack() as opening:
+            if not Path(folder).is_dir():  # the lock would make it
+                raise EchocycleError(f"{folder} is no folder. Name the folder that holds the recordings.")
             labels = Path(folder).resolve() / "labels"
             opening.enter_context(alone_in(labels, said=AT_WORK))
             self.project = Project(folder, progress)

@@ -79,7 +79,7 @@ class Looked:
 def read_looked(path: Path) -> Looked | None:
     """What was kept; None where there is nothing, or something damaged: it lies in a cache and is made again."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
             if about.pop("format") != FORMAT:
                 return None

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import OrderedDict, deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,9 @@ class Proposals:
             self._end_child()
             self._changed.notify_all()
         if self._works:
-            self._thread.join(5)
+            self._thread.join(PATIENCE)
+        if self._child is not None:
+            _put_away(self._child)
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -222,8 +225,7 @@ class Proposals:
             answered = self._ask(child, video)
             with self._changed:
                 if answered is None:  # it was told to end, or a recording has ended it
-                    child.kill()
-                    child.wait()
+                    _put_away(child)
                     self._child = None
                     if generation == self._generation and not self._ended:
                         deaths += 1
@@ -264,6 +266,16 @@ class Proposals:
         except OSError:
             return None
         return answers_of(child.stdout)
+
+
+def _put_away(child: "subprocess.Popen[str]") -> None:
+    """End a process and what leads to it."""
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # a request that the dead process never took is still in the pipe
+                pipe.close()
 
 
 def model_name(project: Project, model: str) -> str:

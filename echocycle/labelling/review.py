@@ -126,7 +126,7 @@ def _short(path: Path) -> dict[str, Any] | None:
 def _contours(found: Prediction, masks: Path) -> list[dict[str, Any]]:
     """ED and ES of each beat; None where the mask is empty. An empty list without masks."""
     try:
-        with np.load(masks, allow_pickle=False) as kept:
+        with masks.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             stack, affine = kept["masks"], kept["affine"]
     except Exception:  # there is none, or it is damaged in one of numpy's many ways: the numbers are shown alone
         return []

@@ -5,8 +5,8 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -37,14 +37,16 @@ def serve(
     say: Callable[[str], None] = print,
     tell: Callable[[str], None] = print,
     token: str | None = None,
+    proposes: bool = True,
 ) -> None:
     """Serve a project until Ctrl-C or SIGTERM.
 
     Args:
         say: is given the address, once the server listens.
         tell: is given everything else.
+        proposes: whether the model looks at videos in the background.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+    with _ended_by_sigterm(), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))
@@ -63,18 +65,19 @@ def serve(
                 tell(f"The journal ended in {desk.journal.cut} bytes that a kill left unfinished; they are cut off.")
             token = token or new_token()
             address = f"http://{HOST}:{port}/?token={token}"
-            app = guarded(make_app(opened(desk, opening, tell)), token, port)
+            app = guarded(make_app(opened(desk, opening, tell, proposes)), token, port)
             listening.listen(128)
-            say(address)
-            if opens:
-                webbrowser.open(address)
-            _run(app, listening)
+            with suppress(KeyboardInterrupt):  # uvicorn ends in order, then raises the signal again
+                say(address)
+                if opens:
+                    webbrowser.open(address)
+                _run(app, listening)
         tell("Stopped. Everything that was done is kept.")
 
 
-def opened(desk: Desk, opening: ExitStack, tell: Callable[[str], None]) -> Parts:
+def opened(desk: Desk, opening: ExitStack, tell: Callable[[str], None], proposes: bool = True) -> Parts:
     """All that works on a desk; `opening` ends it."""
-    proposals = opening.enter_context(closing(Proposals(desk)))
+    proposals = opening.enter_context(closing(Proposals(desk, works=proposes)))
     trainings = opening.enter_context(closing(Trainings(desk, proposals)))
     opening.enter_context(closing(Keeper(desk, tell)))
     ranking = opening.enter_context(closing(Ranking(desk, proposals)))
@@ -92,16 +95,21 @@ def _run(app: object, listening: socket.socket) -> None:
         timeout_graceful_shutdown=PATIENCE,
         h11_max_incomplete_event_size=64 << 10,
     )
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if main else None
-    try:
-        with suppress(KeyboardInterrupt):  # uvicorn ends in order, then raises the signal again
-            uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+    uvicorn.Server(config).run(sockets=[listening])
 
 
-def _interrupt(*_: object) -> None:
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends a server as Ctrl-C does: by itself it would end the process before anything is put away."""
-    raise KeyboardInterrupt
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,7 @@
 """The curve through the handles, its discs, and contours that are made of masks or come from outside."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def slow_curve(handles: list[tuple[float, float]]) -> list[tuple[float, float]]:
     for i in range(n):
         p = [handles[(i + k) % n] for k in (-1, 0, 1, 2)]
         t = [0.0]
-        for a, b in zip(p, p[1:], strict=False):
+        for a, b in pairwise(p):
             t.append(t[-1] + max(math.sqrt(math.dist(a, b)), 1e-4))
         for k in range(8):
             u = t[1] + (t[2] - t[1]) * k / 8
