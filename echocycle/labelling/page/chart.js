@@ -2,7 +2,7 @@
 
 import { h, number, svg } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 200, LEFT = 48, RIGHT = 12, TOP = 12, BOTTOM = 28;
+const HEIGHT = 150, LEFT = 48, RIGHT = 12, TOP = 12, BOTTOM = 26;
 
 function ticks(low, high, about) {
   const rough = (high - low) / about || 1;
@@ -14,12 +14,15 @@ function ticks(low, high, about) {
 }
 
 // points: [[step, loss], ...]
-export function lineChart(points, { label, x: xLabel }) {
+export function lineChart(points, { label, x: xLabel, width: WIDTH = 640 }) {
   const kept = points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
   const box = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img" });
   const words = kept.length ? `${label}, from ${number(kept[0][1], 3)} to ${number(kept.at(-1)[1], 3)}` : `${label}: no point yet`;
   box.setAttribute("aria-label", words);
-  if (kept.length < 2) return h("div.chart-box", box, h("p.muted.small", "The curve begins with the first steps."));
+  if (kept.length < 2) {
+    box.append(svg("text", { x: WIDTH / 2, y: HEIGHT / 2, class: "tick middle" }, "The curve begins with the first steps."));
+    return h("div.chart-box", box);
+  }
   const xs = kept.map((p) => p[0]), ys = kept.map((p) => p[1]);
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)], [y0, y1] = [Math.min(0, ...ys), Math.max(...ys) * 1.05 || 1];
   const x = (v) => LEFT + ((v - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT);

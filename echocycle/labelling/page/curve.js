@@ -111,8 +111,8 @@ export function withRemoved(contour, index, fewest = 6) {
   return { ...contour, points, apex: shift(contour.apex), mitral: contour.mitral.map(shift) };
 }
 
-// Handles kept within the frame, with two decimals: what is stored.
+// Handles kept within the frame, with three decimals: what is stored.
 export function tidy(contour, width, height) {
-  const hold = (value, most) => Math.round(Math.min(most, Math.max(0, value)) * 100) / 100;
+  const hold = (value, most) => Math.round(Math.min(most, Math.max(0, value)) * 1000) / 1000;
   return { ...contour, points: contour.points.map(([x, y]) => [hold(x, width), hold(y, height)]) };
 }

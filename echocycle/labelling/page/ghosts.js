@@ -48,7 +48,7 @@ export class Ghosts {
     if (!this.on) return;
     if (here) {
       const other = here === "ed" ? "es" : "ed";
-      this.ghost(context, viewer, session, other, 0.55);
+      this.ghost(context, viewer, session, other, 0.8);
       return;
     }
     const model = this.model(session.frame);
@@ -56,14 +56,14 @@ export class Ghosts {
     const near = ["ed", "es"]
       .filter((phase) => session.own[phase] && session.frameOf(phase) !== session.frame)
       .sort((a, b) => Math.abs(session.frameOf(a) - session.frame) - Math.abs(session.frameOf(b) - session.frame));
-    if (near.length) this.ghost(context, viewer, session, near[0], 0.5);
+    if (near.length) this.ghost(context, viewer, session, near[0], 0.75);
     if (model) drawWord(context, "model", 14, 26, "#d5dde3");
   }
 
   ghost(context, viewer, session, phase, alpha) {
     const contour = session.shown(phase);
     if (!contour) return;
-    drawCurve(context, viewer, contour, { colour: COLOURS[phase], dash: [3, 5], width: 1.25, alpha });
+    drawCurve(context, viewer, contour, { colour: COLOURS[phase], dash: [3, 5], width: 1.5, alpha });
     const x = viewer.element.clientWidth - 14;
     drawWord(context, `ghost of ${NAMES[phase]}, frame ${contour.frame}`, x, 26, COLOURS[phase], "right");
   }

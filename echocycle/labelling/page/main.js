@@ -35,6 +35,7 @@ class App {
   async start() {
     this.bar();
     await this.update();
+    this.version = this.project?.version;
     await this.route();
     this.poll();
   }
@@ -244,9 +245,8 @@ class App {
       this.last = told.last;
       const others = told.events.filter((event) => event.client !== this.outbox.client);
       const changed = told.version !== undefined && told.version !== this.version;
-      const first = this.version === undefined;
       this.version = told.version;
-      if (others.length || (changed && !first)) await this.changedElsewhere(others);
+      if (others.length || changed) await this.changedElsewhere(others);
       if (this.outbox.offline) this.outbox.send();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

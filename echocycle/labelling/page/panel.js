@@ -18,6 +18,7 @@ export class Panel {
     this.name = h("h1.video-name");
     this.state = h("span.state-here");
     this.about = h("p.muted.small");
+    this.why = h("p.small.why-here");
     this.notes = h("ul.notes");
     this.phases = { ed: this.phase("ed"), es: this.phase("es") };
     this.known = h("input", {
@@ -39,7 +40,7 @@ export class Panel {
     this.element = h(
       "aside.panel",
       { "aria-label": "Measurements" },
-      h("section.card.head", h("div.title-line", this.name, this.state), this.about),
+      h("section.card.head", h("div.title-line", this.name, this.state), this.about, this.why),
       this.numbers(),
       h("section.card.phases", h("h2.sr", "ED and ES"), this.phases.ed.row, this.phases.es.row),
       h("section.card.actions", this.accept, h("div.pair", this.check, this.skip), this.next),
@@ -140,6 +141,8 @@ export class Panel {
     this.name.title = video.name;
     const about = [patientOf(video), video.split && `${video.split} split`, `${video.n_frames} frames`, video.fps ? `${number(video.fps)} fps` : "fps unknown"];
     text(this.about, about.filter(Boolean).join(" · "));
+    const reasons = video.suggest?.reasons || [];
+    text(this.why, reasons.length ? `Suggested: ${reasons.join(". ")}.` : "");
     this.known.value = session.ef ?? "";
     this.note.value = session.note;
     this.notes.replaceChildren(...(video.notes || []).map((note) => h("li", note)));

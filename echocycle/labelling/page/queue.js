@@ -189,7 +189,7 @@ export class QueueScreen {
       "div.row", { id: `row-${index}`, role: "option", "aria-selected": "false" },
       h("span.thumb", picture),
       h("span.what", h("span.name", { title: video.name }, video.name), h("span.about.muted", about.filter(Boolean).join(" · "))),
-      h("span.why", reasons.length ? [icon("star"), h("span", reasons.join("; "))] : video.skip_reason ? h("span.muted", video.skip_reason) : null),
+      h("span.why", reasons.length ? [icon("star"), h("span", `${reasons.join(". ")}.`)] : video.skip_reason ? h("span.muted", video.skip_reason) : null),
       h("span.ef", ef === null || ef === undefined ? "" : [h("b", number(ef, 0)), h("small", video.ef_known === null || video.ef_known === undefined ? "% discs" : "% known")]),
       h("span.readers.muted", video.readers?.length ? video.readers.join(", ") : ""),
       stateMark(video.state),

@@ -1,9 +1,10 @@
 // The review screen: what `predict` wrote, beside the video it is about. Accept, reject, or correct it.
 
 import { get, query } from "./api.js";
-import { h, icon, number, percent, text } from "./dom.js";
+import { count, h, icon, percent, text } from "./dom.js";
 import { COLOURS, NAMES, drawAxes, drawCurve, drawWord } from "./draw.js";
 import { tool } from "./panel.js";
+import { SEVERITY_WORDS, answerOf, doubtsOf, numbersOf } from "./prediction.js";
 import { Player, showTime, wheelSteps } from "./player.js";
 import { Timeline } from "./timeline.js";
 import { Viewer } from "./viewer.js";
@@ -40,8 +41,8 @@ export class ReviewScreen {
     this.facts = h("aside.panel", { "aria-label": "Prediction" });
     this.element = h("div.review-screen", this.side, this.watch, this.facts);
     this.empty = h("div.empty", h("h1", "No result yet"),
-      h("p", "Predict some recordings into the folder ", h("code", "results"), " of this project:"),
-      h("p", h("code", "echocycle predict RECORDINGS -o results/first --masks")));
+      h("p", "Predict some recordings into the folder ", h("code", "results"), " of this project, for example so:"),
+      h("p", h("code", `echocycle predict RECORDINGS -o PROJECT/results/first --model zero`)));
   }
 
   async open(result, stem) {
@@ -92,7 +93,7 @@ export class ReviewScreen {
       "li",
       h("button.prediction", { type: "button", onclick: () => this.choose(row.stem), "aria-current": String(row.stem === this.current?.stem) },
         h("span.name", { title: row.source }, row.source.split("/").at(-1)),
-        h("span.small.muted", row.flags?.length ? row.flags.join(", ") : row.not_measured ? "not measured" : ""),
+        h("span.small.muted", row.flags?.length ? count(row.flags.length, "remark") : ""),
         h("b.ef", percent(row.ef)), h(`span.decided${decided ? `.${decided}` : ""}`, decided ? DECIDED[decided] : "Open")),
     );
   }
@@ -137,6 +138,7 @@ export class ReviewScreen {
     this.beat = (index + beats.length) % beats.length;
     const { ed, es } = beats[this.beat];
     this.timeline.set({ ed, es });
+    this.facts.querySelectorAll(".beats button").forEach((each, i) => each.setAttribute("aria-pressed", String(i === this.beat)));
     this.go(ed);
   }
 
@@ -159,33 +161,24 @@ export class ReviewScreen {
 
   // --- what was predicted
 
-  interval() {
-    const { current } = this;
-    const found = current.interval || current.row.interval || current.ef_interval;
-    return Array.isArray(found) && found.every(Number.isFinite) ? found : null;
-  }
-
   drawFacts() {
     const { current } = this;
-    const range = this.interval();
-    const flags = current.row.flags || current.flags || [];
-    const words = [...(current.warnings || []), ...(current.notes || [])];
+    const answer = answerOf(current), doubts = doubtsOf(current), beats = this.beats();
     const decided = current.decision;
     const button = (name, key, run, kind = "") => h(`button${kind}`, { type: "button", onclick: run }, h("span", name), h("kbd", key));
+    const doubt = ({ severity, sentence }) => h(`li.doubt.${severity}`, severity === "note" ? null : h("b", `${SEVERITY_WORDS[severity]}: `), sentence);
     this.facts.replaceChildren(
       h("section.card.head", h("h1.video-name", { title: current.source }, current.source.split("/").at(-1)),
         h(`p.decided${decided ? `.${decided}` : ""}`, decided ? DECIDED[decided] : "Not reviewed yet")),
       h("section.card.numbers",
-        h("div.ef", h("h2", "EF"), h("output.ef-value", percent(current.ef, 1)),
-          h("p.muted.small", current.not_measured || (range ? `${number(range[0], 0)} to ${number(range[1], 0)} %, 90 of 100 times` : "No interval was stored."))),
-        h("dl.volumes", h("div", h("dt", "By discs"), h("dd", percent(current.ef_by_discs, 1))), h("div", h("dt", "Beats"), h("dd", String(this.beats().length))),
-          h("div", h("dt", "Frames"), h("dd", String(current.n_frames))))),
-      flags.length || words.length ? h("section.card", h("h2", "Look at this"), h("ul.notes", [...flags, ...words].map((each) => h("li", each)))) : null,
-      this.beats().length > 1 ? h("section.card", h("h2", "Beats"), h("div.beats", this.beats().map((beat, i) => h("button.small", { type: "button", onclick: () => this.goBeat(i) }, `${i + 1}`)))) : null,
+        h("div.ef", h("h2", "EF"), h(`output.ef-value${answer.ef === null ? ".none" : ""}`, percent(answer.ef, 1)), h("p.muted.small", answer.words)),
+        h("dl.volumes", numbersOf(current).map(([name, value]) => h("div", h("dt", name), h("dd", value))))),
       h("section.card.actions",
         h("div.pair", button("Accept", "Y", () => this.decide("accept"), ".primary"), button("Reject", "X", () => this.decide("reject"))),
         button("Correct the contours", "C", () => this.correct()),
         button("Next open one", "N", () => this.next())),
+      beats.length > 1 ? h("section.card", h("h2", "Beats"), h("div.beats", beats.map((_, i) => h("button.small", { type: "button", "aria-pressed": String(i === this.beat), onclick: () => this.goBeat(i) }, `${i + 1}`)))) : "",
+      doubts.length ? h("section.card", h("h2", "Look at this"), h("ul.notes", doubts.map(doubt))) : "",
     );
   }
 

@@ -88,7 +88,13 @@ export class TraceScreen {
     if (!id) return void this.element.replaceChildren(this.empty);
     this.id = id;
     this.other = null;
-    const video = await get(`/api/videos/${id}`);
+    let video;
+    try {
+      video = await get(`/api/videos/${id}`);
+    } catch (error) {
+      if (error.status !== 422) throw error;
+      return void this.element.replaceChildren(this.unreadable(error));
+    }
     if (this.id !== id || this.closed) return undefined;
     this.app.opened(video);
     this.session = new Session(video, this.app.reader, this.app.outbox, (reason) => this.changed(reason));
@@ -111,6 +117,16 @@ export class TraceScreen {
     this.timeline.close();
   }
 
+  // A recording that cannot be read is put aside from here too.
+  unreadable({ message }) {
+    const skip = async () => {
+      this.app.outbox.add({ id: this.id, reader: this.app.reader, action: "state", state: "skipped", reason: "unreadable" });
+      await this.next();
+    };
+    return h("div.empty", h("h1", "This recording cannot be read"), h("p", message),
+      h("div.pair", h("button.primary", { type: "button", onclick: skip }, "Skip it: unreadable"), h("button", { type: "button", onclick: () => this.next() }, "Next video")));
+  }
+
   waitForModel(video) {
     const waiting = !video.areas && this.app.project?.model && video.state !== "skipped";
     this.app.hint(waiting ? "The model is looking at this video …" : "");
@@ -119,13 +135,17 @@ export class TraceScreen {
   // Other browsers, or the model, have changed something: what is drawn just now is left alone.
   async refresh() {
     if (!this.session) return;
+    const { session } = this;
+    const { outbox } = this.app;
+    const before = outbox.seq, busy = outbox.waiting.length;
     const video = await get(`/api/videos/${this.id}`);
     if (this.closed || video.id !== this.id) return;
-    const { session } = this;
+    // An answer that was on its way while the reader did something does not know of it: the next one will.
+    const stale = busy || outbox.waiting.length || outbox.seq !== before;
     const first = !session.video.areas && video.areas;
-    Object.assign(session.video, { areas: video.areas, beats: video.beats, notes: video.notes, state: this.app.outbox.waiting.length ? session.video.state : video.state });
+    Object.assign(session.video, { areas: video.areas, beats: video.beats, notes: video.notes, state: stale ? session.video.state : video.state });
     if (!session.proposal.ed && video.proposal) session.proposal = { ...video.proposal };
-    session.refresh(video.labels);
+    if (!stale) session.refresh(video.labels);
     this.panel.others(session);
     if (first) {
       this.timeline.open(session.video);

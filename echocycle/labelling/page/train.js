@@ -12,7 +12,7 @@ const STAGES = {
   teacher: "Learning EF with a teacher", student: "Learning EF as its student", evaluate: "Measuring the error", report: "Writing the report",
   compare: "Comparing with the model in use",
 };
-const PRESETS = { "": "Usual", tiny: "Tiny: a quick look", debug: "Debug: a trial of seconds", paper: "Paper: needs a GPU" };
+const PRESETS = { "": "Usual for this machine", tiny: "Tiny: a quick look", debug: "Debug: a trial of seconds", paper: "Paper: needs a GPU" };
 const WORDS = { running: "Running", done: "Done", failed: "Failed", stopped: "Stopped" };
 
 export class TrainScreen {
@@ -164,7 +164,9 @@ export class TrainScreen {
     const key = `${curve.length} ${curve.at(-1)}`;
     if (this.chartKey === key && this.chart.firstChild) return;
     this.chartKey = key;
-    this.chart.replaceChildren(lineChart(curve, { label: "Loss", x: "step" }));
+    // As wide as it will be shown, so that its words keep their size.
+    const width = Math.max(300, Math.min(640, this.detail.clientWidth - 34));
+    if (curve.length || known) this.chart.replaceChildren(lineChart(curve, { label: "Loss", x: "step", width }));
   }
 
   async halt(run) {
@@ -200,9 +202,8 @@ export class TrainScreen {
     return h(
       "div.card.comparison",
       h("h2", "New model beside the one in use"),
-      h("p.muted.small", `On ${count(c.videos, "validation video")}, the same for both. 95 % intervals. Lower is better.`),
-      h("h3", "Error of EF, points"),
-      both.length ? intervals(both, { unit: "" }) : null,
+      both.length ? [h("p.muted.small", `On ${count(c.videos, "validation video")}, the same for both. 95 % intervals. Lower is better.`),
+        h("h3", "Error of EF, points"), intervals(both, { unit: "" })] : null,
       c.difference && Number.isFinite(c.difference.value) ? [h("h3", "Difference, new minus in use"), intervals([{ label: "Paired", ...c.difference, kind: "difference" }], { unit: "", zero: true })] : null,
       h("p.verdict", c.sentence || this.verdict(c.difference || {})),
       this.without(c),
