@@ -24,6 +24,7 @@ from echocycle.console import console, escape_what_cannot_be_shown, quiet_librar
 from echocycle.errors import EchocycleError, is_refusal, refusal
 from echocycle.experiments import run as experiments
 from echocycle.files import printable
+from echocycle.labelling import commands as labelling
 from echocycle.threads import use_threads
 
 HELP = """Left-ventricular ejection fraction from echocardiogram video when few videos are labelled.
@@ -63,6 +64,9 @@ def command_line() -> App:
         pipeline.train,
         demo.demo,
         experiments.experiment,
+        labelling.label,
+        labelling.suggest,
+        labelling.relink,
     )
     for place, command in enumerate(commands):
         app.command(command, sort_key=place)
@@ -152,6 +156,7 @@ def _tell(error: EchocycleError) -> int:
 
 
 OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run"}
+OUTPUT |= dict.fromkeys(("label", "suggest", "relink"), "folder")
 """What a command writes into, where it is not called `out`."""
 
 

@@ -47,6 +47,9 @@ COMMANDS = (
     "train",
     "demo",
     "experiment",
+    "label",
+    "suggest",
+    "relink",
 )
 
 

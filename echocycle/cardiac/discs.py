@@ -123,8 +123,8 @@ def _widths(points: Floats, origin: Floats, direction: Floats, levels: Floats) -
     return np.abs((np.sign(s1 - s0) * np.where(crosses, crossing, 0.0)).sum(1))
 
 
-def _long_axis(points: Floats) -> tuple[Floats, Floats]:
-    """Apex and middle of the mitral plane of an outline (points, 2), both (row, column).
+def _long_axis(points: Floats) -> tuple[Floats, Floats, Floats]:
+    """Apex, middle of the mitral plane (both (row, column)) and its two corners (2, 2) of an outline (points, 2).
 
     The principal axis says where the two ends are. The wider, blunter one is the base; if they are much
     alike, the lower one in the image, because apical views have the apex on top. The ends of the mitral
@@ -151,7 +151,7 @@ def _long_axis(points: Floats) -> tuple[Floats, Floats]:
         if np.linalg.norm(base - farthest) > 0:  # 0 only in blobs of a few pixels
             direction = (base - farthest) / np.linalg.norm(base - farthest)
         apex = base - direction * distance.max()
-    return apex, apex + direction * _exit(points, apex, direction, float(distance.max()))
+    return apex, apex + direction * _exit(points, apex, direction, float(distance.max())), corners
 
 
 def _exit(points: Floats, origin: Floats, direction: Floats, otherwise: float) -> float:
@@ -185,13 +185,18 @@ def disc_volume(mask: NDArray, spacing_mm: tuple[float, float] | None = None) ->
         nowhere = (float("nan"), float("nan"))
         return Volume(0.0, unit, 0.0, 0.0, np.zeros(DISCS), nowhere, nowhere, tuple(notes))
     points = outline * spacing
-    apex, base = _long_axis(points)
+    apex, base, _ = _long_axis(points)
+    return _by_discs(points, apex, base, spacing, unit, notes)
+
+
+def _by_discs(points: Floats, apex: Floats, base: Floats, spacing: Floats, unit: str, notes: list[str]) -> Volume:
+    """Discs of a closed outline (points, 2) across its long axis, all in `spacing`'s unit."""
     length = float(np.linalg.norm(base - apex))
     levels = (np.arange(DISCS) + 0.5) / DISCS * length
     diameters = _widths(points, apex, (base - apex) / length, levels)
     volume = float(np.pi / 4 * (diameters**2).sum() * length / DISCS)
     return Volume(
-        volume=volume if spacing_mm is None else volume / 1000,
+        volume=volume / 1000 if unit == "ml" else volume,
         unit=unit,
         length=length,
         area=abs(_polygon_area(points)),
@@ -200,6 +205,46 @@ def disc_volume(mask: NDArray, spacing_mm: tuple[float, float] | None = None) ->
         base=tuple(base / spacing),
         notes=tuple(notes),
     )
+
+
+def outline_volume(
+    outline: NDArray,
+    apex: tuple[float, float],
+    base: tuple[float, float],
+    spacing_mm: tuple[float, float] | None = None,
+) -> Volume:
+    """Volume of a traced outline whose long axis is known, by the same rule of discs as `disc_volume`.
+
+    `outline`: corners (points, 2) of a polygon, `apex` and `base` (the middle of the mitral plane), all (row, column)
+    in pixels. `spacing_mm`: height and width of a pixel; without it the volume is in px^3. An axis without length is an
+    `EchocycleError`.
+    """
+    corners = np.asarray(outline, dtype=np.float64)
+    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
+        raise EchocycleError(f"The outline has the shape {corners.shape}; three finite corners or more are needed.")
+    spacing = np.array((1.0, 1.0) if spacing_mm is None else spacing_mm, dtype=np.float64)
+    ends = np.array([apex, base], dtype=np.float64) * spacing
+    if not np.linalg.norm(ends[1] - ends[0]) > 0:
+        raise EchocycleError("The long axis has no length: apex and mitral plane are one point. Move one of them.")
+    closed = np.concatenate([corners, corners[:1]]) * spacing
+    return _by_discs(closed, ends[0], ends[1], spacing, "px^3" if spacing_mm is None else "ml", [])
+
+
+class Landmarks(NamedTuple):
+    """The outline of one mask and where a reader would begin: apex and both ends of the mitral plane."""
+
+    outline: Floats  # (points, 2), (row, column) in pixels; the first point is not repeated
+    apex: Floats  # (2,)
+    mitral: Floats  # (2, 2)
+
+
+def landmarks(mask: NDArray) -> Landmarks | None:
+    """Outline, apex and mitral plane of one mask (height, width), booleans or probabilities; None if it is empty."""
+    outline, _ = _outline(check_masks(mask))
+    if outline is None or abs(_polygon_area(outline)) < 1:
+        return None
+    apex, _, corners = _long_axis(outline)
+    return Landmarks(outline[:-1], apex, corners)
 
 
 # --- one video ------------------------------------------------------------------------------------
