@@ -52,6 +52,7 @@ def command_line() -> App:
         stages.mask,
         stages.regress,
         stages.evaluate,
+        stages.analyse,
         stages.report,
         stages.predict,
         stages.adopt,
@@ -133,7 +134,7 @@ def _tell(error: EchocycleError) -> int:
     return error.exit_code
 
 
-OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run"}
+OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run", "analyse": "run"}
 """What a command writes into, where it is not called `out`."""
 
 

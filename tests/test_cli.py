@@ -36,6 +36,7 @@ COMMANDS = (
     "mask",
     "regress",
     "evaluate",
+    "analyse",
     "report",
     "predict",
     "adopt",

@@ -16,6 +16,7 @@ import numpy as np
 from echocycle.data.store import SIZE
 from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, to_network_size
+from echocycle.datasets.camus_protocol import acceptance, paper_selection
 from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
 from echocycle.datasets.findings import Finding, finding_text
 from echocycle.datasets.source import Decoded, Listed, Row, Source, affine_text, annotation_of, number_or_none
@@ -50,6 +51,7 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
         findings=folder.findings,
         listed=tuple(map(_listed, folder.records)),
         page=_page(report, folder.findings),
+        details=_details(folder),
     )
 
 
@@ -128,13 +130,45 @@ def _split(record: CamusRecord) -> str:
     return record.split or DEFAULT_SPLIT
 
 
+def _details(folder: CamusFolder) -> dict[str, dict[str, str]]:
+    """Image quality, and whether the paper tests on the patient."""
+    chosen = {record.patient for record in paper_selection(folder)}
+    return {
+        _name(record): {"quality": record.quality or "", "paper": "1" if record.patient in chosen else "0"}
+        for record in folder.records
+    }
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    """Whether the folder holds the paper's patients, in one line."""
+    if found["agrees"]:
+        return "the paper's 450 patients: all there, with their image quality and mean EF"
+    parts = [
+        f"{part} {_said(found['found'][part])} instead of {found['expected'][part]:g}" for part in found["differs"]
+    ]
+    return f"the paper's 450 patients: differ ({', '.join(parts)})"
+
+
+def _said(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
+    """With None for what is not known, which JSON has no number for."""
+    values = {part: None if math.isnan(value) else value for part, value in found["found"].items()}
+    return {**found, "found": values}
+
+
 def _page(report: dict[str, Any], found: tuple[Finding, ...]) -> str:
     """The data report for a terminal: counts, then the findings, the worst first."""
     splits = ", ".join(f"{count['videos']} {split}" for split, count in report["splits"].items())
     quality = ", ".join(f"{count} {name}" for name, count in report["quality"].items())
     findings = [f"{finding.level} {finding.kind}: {finding_text(finding)}" for finding in found]
     title = f"{report['root']}: {report['videos']} patients ({report['release']})"
-    return "\n".join([title, f"splits: {splits}", f"quality: {quality}", *(findings or ["Nothing odd was found."])])
+    agrees = _agreement(report["paper"])
+    return "\n".join(
+        [title, f"splits: {splits}", f"quality: {quality}", agrees, *(findings or ["Nothing odd was found."])]
+    )
 
 
 def _report(folder: CamusFolder) -> dict[str, Any]:
@@ -146,4 +180,5 @@ def _report(folder: CamusFolder) -> dict[str, Any]:
         "videos": len(folder.records),
         "splits": {split: {"videos": splits[split]} for split in ("train", "val", "test")},
         "quality": Counter(record.quality or "not listed" for record in folder.records),
+        "paper": _plain(acceptance(folder)),
     }

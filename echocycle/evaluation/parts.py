@@ -9,6 +9,7 @@ from echocycle.bundle import Bundle
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predict
+from echocycle.evaluation.half_beats import as_tested, patients_of
 from echocycle.evaluation.journal import RowJournal
 from echocycle.evaluation.summaries import (
     compared_videos,
@@ -58,9 +59,11 @@ def evaluate_regressor(
         )
     naive = naive_metrics(run, store, settings)  # before the hours of inference: it may be refused
     compared = compared_videos(run, store)
-    labelled = [video for video in videos if compared[video]]
+    labelled = patients_of(store, [video for video in videos if compared[video]], settings)
     if not labelled:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
+
+    regressor = as_tested(regressor, store, labelled, settings)
 
     def make(video: int) -> list[dict[str, Any]]:
         rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, whose, segmenter)

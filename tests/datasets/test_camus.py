@@ -20,10 +20,10 @@ from echocycle.data.store import SIZE
 from echocycle.datasets import camus_source
 from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, tip_side, to_network_size
+from echocycle.datasets.camus_protocol import acceptance, ef_from_masks, mirror_cycle, paper_selection
 from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
 from echocycle.datasets.prepare import prepare_store
 from echocycle.errors import EchocycleError, Finding
-from echocycle.experiments.camus_protocol import acceptance, ef_from_masks, mirror_cycle, paper_selection
 from echocycle.settings.stages import PrepareSettings
 
 FRAMES = 7
