@@ -294,3 +294,5 @@ class PrepareSettings:
     """Another number draws other splits; 0 where it is not given."""
     ef_unit: Literal["percent", "share"] | None = None
     """Unit of EF in the list: `percent`, or `share` (0.55 for 55 %). Without it a list of shares is refused."""
+    camus_resize: Literal["squeeze", "pad-to-square"] = field(default="squeeze", metadata=LATER)
+    """How pictures of CAMUS become square: squeezed as in the paper, or with black added, so that shapes stay true."""
