@@ -279,7 +279,7 @@ def _matching_row(run: RunReport, analysed: Analysed, options: matching.CSSOptio
     for _, arrays in analysed.pieces():
         if not matching.fits(options, len(arrays["features"])):
             continue
-        phase = phases(_true_area(arrays), float(arrays["fps"]))
+        phase = phases(_true_area(arrays), float(arrays["fps"]), beyond=True)
         for start in range(options.starts):
             found = matching.match(arrays["features"], options, start, int(arrays["positions"]))
             agreement.append(found.agreement(phase))

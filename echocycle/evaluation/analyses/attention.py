@@ -74,15 +74,15 @@ def largest(values: NDArray[np.floating[Any]], share: float) -> NDArray[np.bool_
 # ------------------------------------------------------------------------------------------------- one video
 
 
-def start_with(frame: int, n_frames: int, frames: int, period: int) -> int | None:
-    """The start of a clip on whose grid a frame lies, as near the clip's middle as can be; None where there is none."""
+def start_with(frame: int, n_frames: int, frames: int, period: int) -> int:
+    """The start of a clip on whose grid a frame of the video lies, as near the clip's middle as can be."""
     reach = frames * period
     starts = [
         start
         for start in range(clip_starts(n_frames, frames, period))
         if 0 <= frame - start < reach and (frame - start) % period == 0 and (frame - start) // period < frames
     ]
-    return min(starts, key=lambda start: abs(frame - start - reach // 2), default=None)
+    return min(starts, key=lambda start: abs(frame - start - reach // 2))
 
 
 def attention_of_video(
@@ -92,7 +92,7 @@ def attention_of_video(
 
     Gives `counts` (2 thresholds, 2 phases, 3): pixels in both, in the ventricle, looked at. With `draw` also `heat`
     (2, size, size), gradients over the clip's largest; `frame` (2, size, size) and `mask`, the traced ventricle. None
-    without a tracing, or where a traced frame lies on no clip's grid.
+    without a tracing.
 
     Args:
         masks: the mask set for a network that takes masks, else None.
@@ -110,8 +110,6 @@ def attention_of_video(
     for place, traced in enumerate((int(index["ed_frame"][video]), int(index["es_frame"][video]))):
         frame = int(np.flatnonzero(numbers == traced)[0])
         start = start_with(frame, len(frames), spec.frames, spec.period)
-        if start is None:
-            return None
         clip, valid = _clip(regressor, frames, numbers, masks, video, start)
         heat = _heat(regressor, clip, settings, seed=settings.seed + place)[:valid]
         at = (frame - start) // spec.period

@@ -8,9 +8,13 @@ from echocycle.cardiac.beats import USUAL_FPS, find_beats
 Floats = NDArray[np.float64]
 
 
-def phases(area: NDArray[np.integer] | Floats, fps: float) -> Floats:
+def phases(area: NDArray[np.integer] | Floats, fps: float, *, beyond: bool = False) -> Floats:
     """The phase of each frame (time,), counted in beats: whole at each end diastole, NaN before the first and after the
-    last. Its fraction is the moment of the beat, its whole part the beat's number."""
+    last. Its fraction is the moment of the beat, its whole part the beat's number.
+
+    Args:
+        beyond: go on before the first and after the last end diastole with the length of the beat beside it.
+    """
     area = np.asarray(area, np.float64)
     found = np.full(len(area), np.nan)
     ends = ed_frames(area, fps)
@@ -18,6 +22,10 @@ def phases(area: NDArray[np.integer] | Floats, fps: float) -> Floats:
         return found
     frames = np.arange(ends[0], ends[-1] + 1)
     found[frames] = np.interp(frames, ends, np.arange(len(ends)))
+    if beyond:
+        before, after = np.arange(ends[0]), np.arange(ends[-1] + 1, len(area))
+        found[before] = (before - ends[0]) / (ends[1] - ends[0])
+        found[after] = len(ends) - 1 + (after - ends[-1]) / (ends[-1] - ends[-2])
     return found
 
 
