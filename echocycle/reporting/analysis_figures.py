@@ -6,6 +6,7 @@ with units. Frames and heat maps are pictures inside the SVG.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from echocycle.reporting.figures import (
     WIDTH,
     Picture,
     _line,
-    _minus,
     _outline,
     _panels,
     _shorten,
@@ -37,6 +37,7 @@ HEAT = LinearSegmentedColormap.from_list(
     "heat", [(0, (0.9, 0.6, 0, 0)), (0.3, (0.9, 0.6, 0, 0.15)), (0.6, (0.9, 0.62, 0, 0.7)), (1, (1, 0.97, 0.75, 0.95))]
 )
 """From nothing over orange to nearly white: it can be read on grey frames and in grey print."""
+MARKERS = "os^DvpX*"
 OUTLINES = ("#e69f00", "#ff8fc7", "#7ee0b8", "#f0e442")
 """Outlines of several runs on dark frames; the truth is light blue."""
 OUTLINE_DASHES: tuple[Any, ...] = ((0, (4, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), "-")
@@ -309,9 +310,43 @@ def areas_figure(
 # ---------------------------------------------------------------------------------------------------- groups
 
 
-def points_figure(
-    lines: Mapping[str, Sequence[tuple[float, float, float]]], xlabel: str, ylabel: str, *, log: bool = False
-) -> Picture:
+Points = list[tuple[float, float, float]]
+"""Points of a line: x, y, half the spread of y (NaN where there is none)."""
+
+
+def _draw_points(axis: Axes, number: int, name: str, points: Points) -> None:
+    x, y, spread = np.array(sorted(points)).T
+    style = _line(number)
+    axis.plot(x, y, marker=MARKERS[number % len(MARKERS)], markersize=4.5, label=name, **style)
+    if np.isfinite(spread).any():
+        axis.errorbar(x, y, np.nan_to_num(spread), fmt="none", ecolor=style["color"], elinewidth=1, capsize=2.5)
+
+
+def settings_figure(panels: Mapping[str, Mapping[str, Points]], ylabel: str) -> Picture:
+    """A panel for each setting, a line for each column of the table, on one scale of y."""
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    every = [
+        (y - np.nan_to_num(s), y + np.nan_to_num(s))
+        for lines in panels.values()
+        for points in lines.values()
+        for _, y, s in points
+    ]
+    low, high = min(low for low, _ in every), max(high for _, high in every)
+    margin = 0.08 * max(high - low, 0.1)
+
+    def draw(axis: Axes, index: int) -> None:
+        label = list(panels)[index]
+        values = sorted({x for points in panels[label].values() for x, *_ in points})
+        for name, points in panels[label].items():
+            _draw_points(axis, names.index(name), name, [(values.index(x), y, s) for x, y, s in points])
+        axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axis.set(xlabel=label, ylabel=ylabel, ylim=(low - margin, high + margin))
+
+    legend = [Line2D([], [], marker=MARKERS[k % len(MARKERS)], label=name, **_line(k)) for k, name in enumerate(names)]
+    return _panels(len(panels), 3, 2.3, draw, legend if len(names) > 1 else ())
+
+
+def points_figure(lines: Mapping[str, Points], xlabel: str, ylabel: str, *, log: bool = False) -> Picture:
     """Lines of points (x, y, half the spread of y) by name, such as the error against the number of labels."""
     if not any(lines.values()):
         raise EchocycleError("There is nothing to draw.")
@@ -319,16 +354,14 @@ def points_figure(
     def on(figure: Figure) -> None:
         axis = figure.subplots()
         for number, (name, points) in enumerate(lines.items()):
-            x, y, spread = np.array(sorted(points)).T
-            style = _line(number)
-            axis.plot(x, y, marker="os^Dvp"[number % 6], markersize=4.5, label=name, **style)
-            if np.isfinite(spread).any():
-                axis.errorbar(x, y, np.nan_to_num(spread), fmt="none", ecolor=style["color"], elinewidth=1, capsize=2.5)
+            aside = 1.015 ** (number - (len(lines) - 1) / 2) if log else 1.0  # so that bars do not hide one another
+            _draw_points(axis, number, name, [(x * aside, y, spread) for x, y, spread in points])
         if log:
             axis.set_xscale("log", base=2)
             ticks = sorted({x for points in lines.values() for x, *_ in points})
-            axis.set_xticks(ticks, [_minus(f"{tick:g}") for tick in ticks], minor=False)
+            shown = [str(Fraction(tick).limit_denominator(64)) if tick < 1 else f"{tick:g}" for tick in ticks]
+            axis.set_xticks(ticks, shown, minor=False)
         axis.set(xlabel=xlabel, ylabel=ylabel)
-        figure.legend(loc="outside lower left", ncols=3, handlelength=3)
+        figure.legend(loc="outside lower left", ncols=2, handlelength=3)
 
-    return Picture(WIDTH * 0.62, 3.2 + 0.22 * -(-len(lines) // 3), on)
+    return Picture(WIDTH * 0.62, 3.2 + 0.22 * -(-len(lines) // 2), on)
