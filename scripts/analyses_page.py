@@ -59,7 +59,7 @@ echocycle report seg-css teacher student
 """
 
 out, runs = Path(sys.argv[1]), [Path(run) for run in sys.argv[2:]]
-page = report_page(collect(runs, "The paper's analyses on a small run"))
+page = report_page(replace(collect(runs, "The paper’s analyses on a small run"), resamples=2000))
 chosen = [section for section in page.sections if section.title in SECTIONS]
 page = replace(page, sections=chosen, lead=[Text(marked(WHERE_FROM))], kicker="")
 folder = out.with_suffix(".files")

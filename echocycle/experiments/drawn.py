@@ -43,7 +43,7 @@ def drawn_section(name: str, tidy: pd.DataFrame) -> Section | None:
     lines: dict[str, Points] = {}
     for row in part.itertuples():
         line = str(row.row) if "labels" in str(row.column) else f"{row.row}, {row.column}"
-        lines.setdefault(line, []).append(_point(fraction_value(row.label_fraction), row))
+        lines.setdefault(line, []).append(_point(float(fraction_value(row.label_fraction)), row))
     if max(map(len, lines.values())) < 2:
         return None
     words = "Error against the share of labels; bars: standard deviation over seeds."

@@ -81,7 +81,8 @@ def claims() -> pd.DataFrame:
 def judge(runs: Sequence[ClaimRun], world: World, **resampling: Any) -> list[Judged]:
     """Every claim with its verdict on these runs."""
     found: list[Judged] = []
-    for row in claims().to_dict("records"):
+    rows: Any = claims().to_dict("records")
+    for row in rows:
         found += _JUDGES[row["kind"]](row, runs, world, resampling)
     return found
 

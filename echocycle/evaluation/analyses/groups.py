@@ -1,6 +1,6 @@
 """Errors of one run by groups of videos: bands of EF, image quality, rhythm; pure functions on predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,5 +87,5 @@ def unpaired_difference(videos: pd.DataFrame, group: pd.Series, a: str, b: str) 
 def with_details(videos: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Videos (`tables.per_video`) with what predictions.csv says of each besides: image quality, rhythm."""
     columns = [name for name in ("quality", "rhythm") if name in predictions.columns]
-    known: Mapping[str, Any] = predictions.drop_duplicates("video").set_index("video")[columns].to_dict()
+    known: Any = predictions.drop_duplicates("video").set_index("video")[columns].to_dict()
     return videos.assign(**{name: videos["video"].map(known[name]).fillna("") for name in columns})
