@@ -42,7 +42,7 @@ def attention_section(data: ReportData, problems: list[str]) -> Section | None:
     words = (
         "The gradient says how much the EF would change if a pixel changed (SmoothGrad). What to see: whether the "
         "light patches lie inside the ventricle or on its wall, where a reader looks, or elsewhere. The Dice holds the "
-        "largest 5 % of the gradients against the traced ventricle. It cannot reach 100 %: the ventricle is larger "
+        "largest 5 % of the gradients against the traced ventricle. It can hardly reach 100 %: the ventricle is larger "
         "than 5 % of the picture."
     )
     blocks: list[Block] = [Text(words)]
