@@ -53,6 +53,11 @@ class Prediction:
     """Size of the recording's file."""
     sha256: str | None = None
     """SHA-256 of the recording's file; with the size it tells whether a result is of the file as it is now."""
+    time: str = "frames"
+    """`frames`: the recording's own frames; `seconds`: it was brought to the rate of the training videos, which is
+    `fps`, and frames are counted after that."""
+    recorded_fps: float | None = None
+    """Frames per second before that; None where they were not changed."""
     masks: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 (time, height, width): probability of the left ventricle, 255 is certain."""
     frames: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -90,9 +95,9 @@ def model_identity(model: Model, verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def protocol_of(stride: int) -> str:
-    """How clips are chosen and averaged, in words."""
-    return f"clips every {stride} frames, mean"
+def protocol_of(stride: int, time: str) -> str:
+    """How clips are chosen and averaged, in words; `time` is `frames` or `seconds`."""
+    return f"clips every {stride} frames, mean; time in {time}"
 
 
 def model_warnings(model: Model, verdict: Verdict | None) -> list[str]:

@@ -9,11 +9,11 @@ import torch
 
 from echocycle.bundle import Bundle, check_parts
 from echocycle.data.clips import clip_starts
-from echocycle.data.domain_shift import unlike
 from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, with_masks
 from echocycle.inference.quality import unusable_masks
+from echocycle.inference.rates import Time, seen_as_trained
 from echocycle.prediction import Prediction, model_identity, model_warnings, protocol_of
 from echocycle.recordings.quality import unanswerable
 from echocycle.recordings.recording import read_recording
@@ -23,34 +23,45 @@ from echocycle.verdict import Verdict, read_verdict
 FRAMES_AT_ONCE = 64
 
 
-def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: int = 4) -> Prediction:
-    """EF, masks and beats of one recording.
+def predict_recording(
+    path: Path, bundle: Bundle, device: torch.device, stride: int = 4, time: Time = "auto"
+) -> Prediction:
+    """EF, masks and beats of one recording; `time` as `rate_for` takes it.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
     `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
     cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
-    return predict_cut(cut, str(path), bundle, verdict, device, stride)
+    return predict_cut(cut, str(path), bundle, verdict, device, stride, time)
 
 
 def predict_cut(
-    cut: CutRecording, source: str, bundle: Bundle, verdict: Verdict | None, device: torch.device, stride: int = 4
+    cut: CutRecording,
+    source: str,
+    bundle: Bundle,
+    verdict: Verdict | None,
+    device: torch.device,
+    stride: int = 4,
+    time: Time = "auto",
 ) -> Prediction:
     """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
 
     For a model that was trained on RGB it must have been read in colour.
     """
     check_parts(bundle)
+    reason = unanswerable(cut.frames)  # before frames are repeated
+    cut, recorded = seen_as_trained(cut, time, bundle.reference)
+    used = "frames" if recorded is None else "seconds"
     frames = cut.frames
     warnings = model_warnings(bundle, verdict)
-    notes = [*cut.notes, *unlike(frames, cut.fps, bundle.reference)]
+    notes = list(cut.notes)
     if verdict is not None and verdict.bad:
         notes.append(verdict.sentence())
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride),
+        protocol=protocol_of(stride, used),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
@@ -59,8 +70,9 @@ def predict_cut(
         warnings=warnings,
         frames=frames,
         affine=cut.affine,
+        time=used,
+        recorded_fps=recorded,
     )
-    reason = unanswerable(frames)
     if reason is not None:
         return _without_ef(result, reason)
     if not math.isfinite(cut.fps):
