@@ -55,6 +55,7 @@ def command_line() -> App:
         stages.mask,
         stages.regress,
         stages.evaluate,
+        stages.analyse,
         stages.report,
         stages.predict,
         stages.adopt,
@@ -155,7 +156,7 @@ def _tell(error: EchocycleError) -> int:
     return error.exit_code
 
 
-OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run"}
+OUTPUT = {"prepare": "store", "mask": "store", "segment": "run", "regress": "run", "evaluate": "run", "analyse": "run"}
 OUTPUT |= dict.fromkeys(("label", "suggest", "relink"), "folder")
 """What a command writes into, where it is not called `out`."""
 

@@ -17,6 +17,7 @@ from echocycle.console import output
 from echocycle.errors import EchocycleError
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
+from echocycle.settings.analyses import AnalyseSettings, What
 from echocycle.settings.flags import Flag, Flat, Model, Out, Several, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 
@@ -160,6 +161,36 @@ def evaluate(
     from echocycle.evaluation.choose_store import evaluate_on
 
     return evaluate_on(run, settings, store=store, external=external)
+
+
+def analyse(
+    run: Path,
+    settings: Annotated[AnalyseSettings, Flat] = AnalyseSettings(),
+    *,
+    what: Annotated[tuple[What, ...], Several] = (),
+    store: Path | None = None,
+    external: Path | None = None,
+) -> list[Path]:
+    """Where a network looks, whether its features go in circles, its masks on untraced frames, what the data are.
+
+    What is found lies in RUN/analyses; `report` draws it.
+
+    Args:
+        run: A finished run.
+        what: Which analyses: `attention` (an EF network's gradients), `features` and `masks` (a segmenter's), `data`
+            (the store's); by default all that the run's model has.
+        store: The frame store, if it has moved.
+        external: Another frame store to look at; what is found goes into RUN/external-ID/analyses.
+
+    Returns:
+        The folder of each analysis.
+    """
+    from echocycle.evaluation.analyses.analyse import analyse_run
+    from echocycle.evaluation.choose_store import store_for
+
+    opened, folder = store_for(Path(run), store=store, external=external)
+    found = analyse_run(Path(run), what, settings, opened, folder / "analyses")
+    return [each.folder for each in found.values()]
 
 
 def report(

@@ -38,6 +38,7 @@ COMMANDS = (
     "mask",
     "regress",
     "evaluate",
+    "analyse",
     "report",
     "predict",
     "adopt",

@@ -6,6 +6,7 @@ STORE/
   frames.u8      all frames one after the other, (frames, height, width) or (frames, height, width, 3)
   traces.npy     the traced ED and ES masks, (videos, 2, bytes), bit-packed
   report.json    what was found wrong in the data, and what was done about it
+  details.csv    image quality, rhythm and the like, where they are known (data/details.py)
   checksums.json SHA-256 of frames.u8 and traces.npy, compared on request (`verify_frames`)
   masks/<id>/    mask sets (data/mask_set.py); `truth` is the phantom's own
 
@@ -24,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from echocycle.checked import check_size, checked_array, checked_json
+from echocycle.data.details import read_details
 from echocycle.data.mask_set import MaskSet
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sha256
@@ -169,6 +171,16 @@ class Store:
         text = {"name": str, "patient": str, "file": str, "affine": str}
         # a video may be called NA: only empty cells are missing values
         return pd.read_csv(io.StringIO(self._index_text()), dtype=text, keep_default_na=False, na_values=[""])
+
+    @cached_property
+    def details(self) -> pd.DataFrame:
+        """What is known of videos beside the index, by name (`details.DETAILS`); empty where nothing is."""
+        return read_details(self.path)
+
+    def detail(self, name: str, what: str) -> str:
+        """One of `details.DETAILS` of a video; empty where it is not known."""
+        known = self.details
+        return str(known.at[name, what]) if what in known.columns and name in known.index else ""
 
     @cached_property
     def _frames(self) -> np.ndarray:

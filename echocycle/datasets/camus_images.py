@@ -377,14 +377,22 @@ def to_network_size(
         raise EchocycleError(f"The mask is {_size(mask.shape)}, its picture {_size(image.shape)}; they must be equal.")
     row, column = spacing_mm
     if how == "pad-to-square":
-        known = math.isfinite(row) and math.isfinite(column)
-        padding = _padding_to_square(image.shape[-2:], (row, column) if known else (1.0, 1.0))
+        padding = padding_for(image.shape[-2:], spacing_mm, how)
         before = [(0, 0)] * (image.ndim - 2)
         image = np.pad(image, before + padding)
         mask = None if mask is None else np.pad(mask, before + padding)
     height, width = image.shape[-2:]
     resized_mask = None if mask is None else _resized(mask.astype(np.uint8) * np.uint8(255), size) >= 128
     return NetworkImage(_resized(image, size), resized_mask, (row * height / size, column * width / size))
+
+
+def padding_for(shape: tuple[int, ...], spacing_mm: Spacing, how: Resize) -> list[tuple[int, int]]:
+    """Black rows (above, below) and columns (left, right) that are added to a picture (height, width) before it is
+    resized; none for `squeeze`."""
+    if how == "squeeze":
+        return [(0, 0), (0, 0)]
+    known = all(map(math.isfinite, spacing_mm))
+    return _padding_to_square(shape, spacing_mm if known else (1.0, 1.0))
 
 
 def _padding_to_square(shape: tuple[int, ...], spacing: Spacing) -> list[tuple[int, int]]:

@@ -15,8 +15,9 @@ import numpy as np
 
 from echocycle.data.store import SIZE
 from echocycle.datasets.camus import read_camus
-from echocycle.datasets.camus_images import load_sequence, load_still, to_network_size
-from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
+from echocycle.datasets.camus_images import load_sequence, load_still, padding_for, to_network_size
+from echocycle.datasets.camus_protocol import acceptance, paper_selection
+from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings, Resize
 from echocycle.datasets.findings import Finding, finding_text
 from echocycle.datasets.source import Decoded, Listed, Row, Source, affine_text, annotation_of, number_or_none
 from echocycle.errors import EchocycleError
@@ -50,15 +51,16 @@ def camus_source(root: Path, settings: PrepareSettings) -> Source:
         findings=folder.findings,
         listed=tuple(map(_listed, folder.records)),
         page=_page(report, folder.findings),
+        details=_details(folder),
     )
 
 
 def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
     """Read and squeeze one patient. One that cannot be read is reported and left out."""
-    record, _ = job
+    record, settings = job
     name = _name(record)
     try:
-        frames, masks, spacing, fps, notes, shape = _pictures(record)
+        frames, masks, spacing, fps, notes, shape = _pictures(record, settings.camus_resize)
     except Exception as error:  # one bad file never ends a batch
         words = str(error) if isinstance(error, EchocycleError) else f"{name} fails in an unexpected way ({error!r})."
         finding = Finding("error", "picture-unreadable", (name,), f"{words} The patient is left out.")
@@ -70,8 +72,9 @@ def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
     traces = bytes(2 * SIZE * SIZE // 8)
     if masks is not None and traced:
         traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
-    tall, wide = shape[0] / SIZE, shape[1] / SIZE
-    affine = (wide, 0.0, (wide - 1) / 2, 0.0, tall, (tall - 1) / 2)
+    (above, below), (left, right) = padding_for(shape, record.spacing_mm, settings.camus_resize)
+    tall, wide = (above + shape[0] + below) / SIZE, (left + shape[1] + right) / SIZE
+    affine = (wide, 0.0, (wide - 1) / 2 - left, 0.0, tall, (tall - 1) / 2 - above)
     first = next(iter(record.files.values()))
     row = Row(
         name=name,
@@ -95,22 +98,22 @@ def decode_camus(job: tuple[CamusRecord, PrepareSettings]) -> Decoded:
     return Decoded(name, np.ascontiguousarray(frames), row, traces, tuple(findings))
 
 
-def _pictures(record: CamusRecord) -> Any:
+def _pictures(record: CamusRecord, how: Resize) -> Any:
     """Frames from ED to ES and both masks, at the store's size; pixel size, rate, notes, and the size before."""
     stills = {phase: load_still(record, phase) for phase in ("ED", "ES") if phase in record.files}  # type: ignore[arg-type]
     notes: list[Finding] = [note for still in stills.values() for note in still.notes]
     masks = None
     if len(stills) == 2 and all(still.mask is not None for still in stills.values()):
-        masks = np.stack([to_network_size(s.frame, s.mask, s.spacing_mm, SIZE).mask for s in stills.values()])  # type: ignore[misc]
+        masks = np.stack([to_network_size(s.frame, s.mask, s.spacing_mm, SIZE, how).mask for s in stills.values()])  # type: ignore[misc]
     if "sequence" in record.files:
         sequence = load_sequence(record)
         beat = slice(sequence.ed_frame, sequence.es_frame + 1)
-        resized = to_network_size(sequence.frames[beat], None, sequence.spacing_mm, SIZE)
+        resized = to_network_size(sequence.frames[beat], None, sequence.spacing_mm, SIZE, how)
         notes += sequence.notes
         return resized.image, masks, resized.spacing_mm, sequence.fps, notes, sequence.frames.shape[1:]
     if len(stills) < 2:
         raise EchocycleError(f"{record.patient} has neither a sequence nor stills of both ED and ES.")
-    resized_stills = [to_network_size(s.frame, None, s.spacing_mm, SIZE) for s in stills.values()]
+    resized_stills = [to_network_size(s.frame, None, s.spacing_mm, SIZE, how) for s in stills.values()]
     frames = np.stack([still.image for still in resized_stills])
     return frames, masks, resized_stills[0].spacing_mm, record.fps, notes, stills["ED"].frame.shape
 
@@ -128,13 +131,45 @@ def _split(record: CamusRecord) -> str:
     return record.split or DEFAULT_SPLIT
 
 
+def _details(folder: CamusFolder) -> dict[str, dict[str, str]]:
+    """Image quality, and whether the paper tests on the patient."""
+    chosen = {record.patient for record in paper_selection(folder)}
+    return {
+        _name(record): {"quality": record.quality or "", "paper": "1" if record.patient in chosen else "0"}
+        for record in folder.records
+    }
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    """Whether the folder holds the paper's patients, in one line."""
+    if found["agrees"]:
+        return "the paper's 450 patients: all there, with their image quality and mean EF"
+    parts = [
+        f"{part} {_said(found['found'][part])} instead of {found['expected'][part]:g}" for part in found["differs"]
+    ]
+    return f"the paper's 450 patients: differ ({', '.join(parts)})"
+
+
+def _said(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
+    """With None for what is not known, which JSON has no number for."""
+    values = {part: None if math.isnan(value) else value for part, value in found["found"].items()}
+    return {**found, "found": values}
+
+
 def _page(report: dict[str, Any], found: tuple[Finding, ...]) -> str:
     """The data report for a terminal: counts, then the findings, the worst first."""
     splits = ", ".join(f"{count['videos']} {split}" for split, count in report["splits"].items())
     quality = ", ".join(f"{count} {name}" for name, count in report["quality"].items())
     findings = [f"{finding.level} {finding.kind}: {finding_text(finding)}" for finding in found]
     title = f"{report['root']}: {report['videos']} patients ({report['release']})"
-    return "\n".join([title, f"splits: {splits}", f"quality: {quality}", *(findings or ["Nothing odd was found."])])
+    agrees = _agreement(report["paper"])
+    return "\n".join(
+        [title, f"splits: {splits}", f"quality: {quality}", agrees, *(findings or ["Nothing odd was found."])]
+    )
 
 
 def _report(folder: CamusFolder) -> dict[str, Any]:
@@ -146,4 +181,5 @@ def _report(folder: CamusFolder) -> dict[str, Any]:
         "videos": len(folder.records),
         "splits": {split: {"videos": splits[split]} for split in ("train", "val", "test")},
         "quality": Counter(record.quality or "not listed" for record in folder.records),
+        "paper": _plain(acceptance(folder)),
     }

@@ -1,5 +1,6 @@
 """What a phantom's folder knows beyond a list and videos, for its frame store: spacing, and the mask of every frame."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,23 @@ def true_spacing(root: Path, name: str) -> tuple[float, float]:
     with np.load(root / "Truth" / f"{name}.npz") as truth:
         row, column = map(float, truth["spacing_mm"])
     return row, column
+
+
+def what_is_drawn(root: Path) -> dict[str, dict[str, str]]:
+    """Image quality and rhythm of a phantom's clips, by name; empty for a phantom of an earlier version."""
+    path = root / "Patients.csv"
+    if not path.exists():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    rhythm = {"0": "regular", "1": "irregular"}
+    return {
+        row["FileName"]: {
+            "quality": row.get("QualityName", "").capitalize(),
+            "rhythm": rhythm.get(row.get("Fibrillation", ""), ""),
+        }
+        for row in rows
+    }
 
 
 def write_truth(store: Path, root: Path, names: list[str]) -> None:

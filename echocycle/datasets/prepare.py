@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from echocycle.data.details import write_details
 from echocycle.data.store import CHECKSUMS, COLUMNS, FORMAT, SIZE, Store, checksums, frame_bytes, store_id
 from echocycle.datasets.findings import finding_of, merge_findings, plain_finding
 from echocycle.datasets.open import open_source
-from echocycle.datasets.phantom_truth import phantom_version, true_spacing, write_truth
+from echocycle.datasets.phantom_truth import phantom_version, true_spacing, what_is_drawn, write_truth
 from echocycle.datasets.source import TRACE_BYTES, Decoded, Source
 from echocycle.errors import EchocycleError
 from echocycle.files import write_json, write_text
@@ -181,6 +182,8 @@ class _Writer:
         findings = merge_findings(source.findings, [finding_of(f) for e in self.entries for f in e["findings"]])
         report = {**source.report, "findings": [plain_finding(finding) for finding in findings]}
         write_json(self.folder / "report.json", report)
+        known = what_is_drawn(source.root) if phantom else source.details
+        write_details(self.folder, [row["name"] for row in rows], known)
         if phantom and self.job["settings"].get("time", "frames") == "frames":  # the true masks are of every frame
             write_truth(self.folder, source.root, [row["name"] for row in rows])
         write_json(self.folder / CHECKSUMS, checksums(self.folder))

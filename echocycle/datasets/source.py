@@ -1,8 +1,8 @@
 """What every reader of a data set gives: a listing, and a function that decodes one of its videos."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ class Source:
     """One for each record."""
     page: Any
     """Report and findings for a terminal: something that rich can print."""
+    details: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What is known of a video beside its row, by its name (`data.details.DETAILS`)."""
 
     def check_may_be_prepared(self) -> None:
         """Raise what stands against making a store of this folder, such as labels that cannot be what they seem."""

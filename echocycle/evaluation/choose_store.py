@@ -25,6 +25,18 @@ def evaluate_on(run: Path, settings: EvaluateSettings, *, store: Path | None, ex
     return evaluate_run(finished(run), settings, other, Path(run) / f"external-{other.meta['id']}")
 
 
+def store_for(run: Path, *, store: Path | None, external: Path | None) -> tuple[Store, Path]:
+    """The store that a run is looked at on, and the folder for what is found there: the run's own, or `external-ID`."""
+    run = Path(run)
+    if external is None:
+        finished(run)
+        return _store_of(run, store), run
+    if store is not None:
+        raise EchocycleError("Name either `--store` or `--external`.")
+    other = Store(external)
+    return other, run / f"external-{other.meta['id']}"
+
+
 def _store_of(run: Path, store: Path | None) -> Store:
     """The store that a run was trained on, where it lies now."""
     opened = Store(store or Path(Run(run).info["where"]["store"]))

@@ -10,6 +10,7 @@ from echocycle.data.store import Store
 from echocycle.data.store_at_rate import seen_by
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predict
+from echocycle.evaluation.half_beats import as_tested, patients_of
 from echocycle.evaluation.journal import RowJournal
 from echocycle.evaluation.summaries import (
     compared_videos,
@@ -61,9 +62,11 @@ def evaluate_regressor(
         )
     naive = naive_metrics(run, store, settings)  # before the hours of inference: it may be refused
     compared = compared_videos(run, store)
-    labelled = [video for video in videos if compared[video]]
+    labelled = patients_of(store, [video for video in videos if compared[video]], settings)
     if not labelled:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
+
+    regressors = [as_tested(part, store, labelled, settings) for part in regressors]
 
     def make(video: int) -> list[dict[str, Any]]:
         rows = predict.predict_video_rows(regressors, store, masks, video, settings, device, whose, segmenter)

@@ -12,11 +12,15 @@ from echocycle.cardiac.discs import disc_volume, ef_by_discs
 from echocycle.data.clips import clip_start, clip_starts
 from echocycle.data.mask_set import MaskSet
 from echocycle.data.store import SIZE, Store
+from echocycle.evaluation.half_beats import frames_for
 from echocycle.evaluation.tables import dice_row
 from echocycle.inference.clips import THRESHOLD, at_store_size, longest, members_on_clips
 from echocycle.inference.masks import probabilities
 from echocycle.models.specs import Part
 from echocycle.settings.stages import EvaluateSettings
+
+KEPT = ("quality", "rhythm")
+"""What predictions.csv says of a video besides, where its store knows it."""
 
 
 def starts_of(protocol: str, n_frames: int, spec: Any, settings: EvaluateSettings, video: str) -> list[int]:
@@ -61,20 +65,25 @@ def predict_video_rows(
     """
     row = store.index.iloc[video]
     spec = longest(regressors)
-    assert masks is not None or not any(part.spec.takes_masks for part in regressors)
-    reader = None if masks is None else (lambda numbers: masks.probabilities(video, numbers))
+    takes_masks = any(part.spec.takes_masks for part in regressors)
+    assert masks is not None or not takes_masks
+    details = {name: store.detail(str(row["name"]), name) for name in store.details.columns if name in KEPT}
+    shown = frames_for(store.n_frames(video), settings, spec)
+    as_is = settings.half_beats == "keep"
+    frames = store.frames(video) if as_is else np.asarray(store.frames(video)[shown])
+    reader = None
+    if takes_masks and masks is not None:
+        reader = lambda places: masks.probabilities(video, shown[places])  # noqa: E731
     for protocol in settings.protocol:
         if protocol == "beat-by-beat":
             assert segmenter is not None
             found = video_probabilities(segmenter, store, masks, video, settings, device)
-            starts = beat_starts((found > THRESHOLD).sum((1, 2)), spec)
+            starts = beat_starts((found > THRESHOLD).sum((1, 2))[shown], spec)
             if not starts:
                 continue
         else:
-            starts = starts_of(protocol, store.n_frames(video), spec, settings, row["name"])
-        ef = members_on_clips(
-            regressors, store.frames(video), reader, starts, settings.batch, device, settings.precision
-        ).mean(0)
+            starts = starts_of(protocol, len(frames), spec, settings, row["name"])
+        ef = members_on_clips(regressors, frames, reader, starts, settings.batch, device, settings.precision).mean(0)
         names = [protocol] * len(starts) if protocol != "one-clip" else [f"one-clip-{s}" for s in settings.clip_seeds]
         clips: list[tuple[str, int | None, float]] = list(zip(names, starts, ef, strict=True))
         if protocol == "beat-by-beat":  # two beats can have the same clip, so their mean is all that is told
@@ -89,6 +98,7 @@ def predict_video_rows(
                 "clip_start": start,
                 "ef_true": row["ef"],
                 "ef_pred": float(each),
+                **details,
             }
 
 

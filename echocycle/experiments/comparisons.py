@@ -44,7 +44,10 @@ def table_a1() -> Experiment:
 
 BACKBONES = {"MC3": "mc3_18", "R3D": "r3d_18", "R2+1D": "r2plus1d_18"}
 
-ATTENTION = "the attention analysis (SmoothGrad maps and the Dice of their largest 5 %), which is not written yet"
+ATTENTION = (
+    "rows of its own: `echocycle analyse RUN --what attention` looks at each run of table-1, and `echocycle report` "
+    "shows them side by side"
+)
 
 
 def table_2() -> Experiment:
@@ -58,11 +61,12 @@ def table_9() -> Experiment:
         "table-9",
         "External validation on CAMUS",
         paper="IX",
-        lacks="a second data set and the grouping of its videos by image quality; `echocycle evaluate RUN --external "
-        "STORE` evaluates one run of table-1 on such a store",
+        lacks="rows of its own: `echocycle evaluate RUN --external STORE --half-beats symmetric` tests each run of "
+        "table-1, and `echocycle report` shows them side by side by image quality",
     )
 
 
 def table_10() -> Experiment:
     """Where the networks of Table IX look."""
-    return Experiment("table-10", "Attention on CAMUS", paper="X", lacks=f"a second data set, and {ATTENTION}")
+    lacks = "rows of its own: `echocycle analyse RUN --what attention --external STORE`, then `echocycle report`"
+    return Experiment("table-10", "Attention on CAMUS", paper="X", lacks=lacks)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from echocycle.evaluation.tables import CELL, explain_protocol
+from echocycle.experiments.drawn import drawn_section
 from echocycle.reporting.blocks import (
     Block,
     Code,
@@ -63,7 +64,8 @@ def page_of(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -
     if sections:
         sections[-1] = Section(sections[-1].title, [*sections[-1].blocks, *notes])
     title = f"Table {about['paper']}: {about['title']}" if about["paper"] else about["title"]
-    return Page(title, lead, [*sections, *_comparison_section(tidy, compared)])
+    drawn = drawn_section(about["experiment"], tidy)
+    return Page(title, lead, [*sections, *([drawn] if drawn else []), *_comparison_section(tidy, compared)])
 
 
 def render_page(about: dict[str, Any], tidy: pd.DataFrame, compared: pd.DataFrame) -> str:

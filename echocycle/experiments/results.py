@@ -7,7 +7,8 @@ RESULTS/
   NAME.csv                  mean and standard deviation over seeds, with the paper's numbers beside them
   NAME.comparisons.csv      differences of two rows, with interval and both tests
   NAME.md                   the same for people
-The last three are made from the first three alone, so every number can be made again without a model.
+  NAME.svg, NAME.png        the error drawn, where there is a line to draw
+The others are made from the first three alone, so every number can be made again without a model.
 """
 
 import gzip
@@ -27,6 +28,7 @@ from echocycle.experiments.collect import (
     trained_on,
 )
 from echocycle.experiments.compare import compare, summarise
+from echocycle.experiments.drawn import drawn_section, write_figures
 from echocycle.experiments.page import render_page
 from echocycle.experiments.plan import Cell, Experiment, fraction_value
 from echocycle.files import read_json, replacing, write_json, write_text
@@ -156,6 +158,7 @@ def render(folder: Path, name: str) -> Path:
     columns = ["table", *CELL, "metric", "mean", "std", "protocol", "seeds", "videos", "paper_mean", "paper_std"]
     write_text(folder / f"{name}.csv", tidy[columns].to_csv(index=False, lineterminator="\n"))
     write_text(folder / f"{name}.comparisons.csv", compared.to_csv(index=False, lineterminator="\n"))
+    write_figures(folder, drawn_section(name, tidy))
     page = folder / f"{name}.md"
     write_text(page, render_page(about, tidy, compared))
     return page

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from echocycle.checked import check_kinds
-from echocycle.datasets.folders import walk_recordings
 from echocycle.datasets.lookup import is_recording
 from echocycle.errors import EchocycleError
 from echocycle.files import printable, read_json, sha256, write_json
 from echocycle.labelling.patients import Listed, dicom_patient, listed_in
+from echocycle.recordings.find import files_below
 
 OWN = ("labels", "runs", "results", "cache")
 """Folders of a project that hold no recordings."""
@@ -127,13 +127,13 @@ class Project:
             if entry.name.startswith(".") or entry.name in OWN:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from walk_recordings(path)
+                yield from files_below(path)
             elif entry.is_file() and path.suffix.lower() not in (".csv", ".txt", ".json") and is_recording(path):
                 yield path
         for line in self.path_list():
             path = self.folder / line  # an absolute path stays itself
             if path.is_dir():
-                yield from (Path(os.path.abspath(each)) for each in walk_recordings(path))
+                yield from (Path(os.path.abspath(each)) for each in files_below(path))
             elif path.is_file():
                 yield Path(os.path.abspath(path))
             else:

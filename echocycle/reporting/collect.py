@@ -9,14 +9,18 @@ from urllib.parse import quote
 
 import numpy as np
 
+from echocycle.console import console
 from echocycle.errors import EchocycleError
+from echocycle.evaluation.analyses.cost import Cost, cost_of
+from echocycle.evaluation.analyses.stored import analyses_of
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import read_dice, read_predictions, read_volumes
 from echocycle.files import read_json, write_text
 from echocycle.reporting.files import write_files
 from echocycle.reporting.html import write_html
 from echocycle.reporting.markdown import write_markdown
-from echocycle.reporting.run_data import LabelCounts, Overlays, Provenance, ReportData, RunReport
+from echocycle.reporting.pdf import write_pdf
+from echocycle.reporting.run_data import External, LabelCounts, Overlays, Provenance, ReportData, RunReport
 from echocycle.reporting.sections import delivered_run, report_page
 from echocycle.runs import Run, versions
 
@@ -27,7 +31,7 @@ PUBLIC_RELEASES = ("older", "newer")
 def write_report(
     runs: list[Path], out: Path, title: str = "", *, delivered: Path | None = None, overlays: Path | None = None
 ) -> Path:
-    """Write the HTML page, its Markdown twin, and a folder with its tables and figures beside it.
+    """Write the HTML page, its Markdown twin, the same as PDF, and a folder with its tables and figures beside it.
 
     Args:
         runs: run folders, in the order to show.
@@ -45,6 +49,10 @@ def write_report(
     page = write_files(report_page(data), out.with_suffix(".files"), seen_from=out.parent)
     write_text(out, write_html(page))
     write_text(out.with_suffix(".md"), write_markdown(page))
+    try:
+        write_pdf(page, out.with_suffix(".pdf"))
+    except EchocycleError as error:  # the page itself is there, and a machine without pango can do without the PDF
+        console.print(str(error), style="yellow", soft_wrap=True)
     return out
 
 
@@ -94,6 +102,7 @@ def collect(
         reference=next((r.method for r in reports if r.stage == "regress" and r.method == "supervised"), None),
         warnings=warnings,
         public_names=any(_is_public(info) for info in infos),
+        echonet=phantoms == {None} and all(_is_public(info) for info in infos),
     )
 
 
@@ -122,6 +131,7 @@ def read_run(path: Path, overlays: Path | None = None, seen_from: Path = Path())
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
     made = info["made_with"]
     budget = info["budget"]
+    role, option = _lineage(path, info)
     return RunReport(
         name=path.resolve().name,
         method=info["settings"]["method"],
@@ -151,7 +161,45 @@ def read_run(path: Path, overlays: Path | None = None, seen_from: Path = Path())
             command=made["command"],
             machine=made["machine"],
         ),
+        analyses=analyses_of(path / "analyses"),
+        externals=_externals(path),
+        labels_used_in_all=budget["labels_used_in_all"],
+        role=role,
+        segmenter_option=option,
+        cost=_cost(path) if info["stage"] == "regress" else None,
     )
+
+
+def _externals(path: Path) -> dict[str, External]:
+    """What a run left of other stores: `external-ID/predictions.csv` and `external-ID/analyses`."""
+    found = {}
+    for folder in sorted(path.glob("external-*")):
+        table = folder / "predictions.csv"
+        metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+        predictions = read_predictions(table) if table.exists() and metrics else None
+        settings = metrics.get("job", {}).get("settings", {})
+        found[folder.name.removeprefix("external-")] = External(predictions, settings, analyses_of(folder / "analyses"))
+    return found
+
+
+def _lineage(path: Path, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A run's method with that of the segmenter that it learnt from, as its helpers beside it tell; and its options."""
+    method = info["settings"]["method"]
+    if info["stage"] == "segment":
+        return method, info["settings"].get("option", {})
+    for name in info.get("helpers", {}):
+        beside = path.resolve().parent / name
+        if (beside / "run.json").exists() and (helper := Run(beside).info)["stage"] == "segment":
+            return f"{method}/{helper['settings']['method']}", helper["settings"].get("option", {})
+    return method, {}
+
+
+def _cost(path: Path) -> Cost | None:
+    """What an answer costs; None where the model is not there."""
+    try:
+        return cost_of(path)
+    except EchocycleError:
+        return None
 
 
 def _films(folder: Path | None, seen_from: Path) -> dict[str, str]:

@@ -272,8 +272,9 @@ def _binned(x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _line(number: int) -> dict[str, Any]:
-    """Colour and dashes of the run of that number."""
-    return {"color": SERIES[number % len(SERIES)], "linestyle": DASHES[number % len(DASHES)]}
+    """Colour and dashes of the run of that number; from the seventh on colours come again, with other dashes."""
+    dash = (number + number // len(SERIES)) % len(DASHES)
+    return {"color": SERIES[number % len(SERIES)], "linestyle": DASHES[dash]}
 
 
 def losses_figure(runs: Mapping[str, pd.DataFrame]) -> Picture:

@@ -4,6 +4,7 @@ The page asks no other host for anything and runs no script. It follows the read
 read on a phone, and prints.
 """
 
+import base64
 import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -32,6 +33,12 @@ def inline_svg(svg: str, prefix: str) -> Markup:
     return Markup(svg)
 
 
+def paper_svg(svg: str) -> Markup:
+    """An SVG as a picture of its own, for paper: what makes PDF knows neither the page's colours nor its font in it."""
+    data = base64.b64encode(svg[svg.index("<svg") :].encode()).decode()
+    return Markup('<img alt="" src="data:image/svg+xml;base64,{}">').format(data)
+
+
 def _part(part: Part) -> Markup:
     match part:
         case Code(text):
@@ -54,8 +61,8 @@ def _cell_text(cell: Cell) -> Markup:
     return _part(Link(cell.text, cell.link) if cell.link else cell.text)
 
 
-def write_html(page: Page) -> str:
-    """The page as HTML."""
+def write_html(page: Page, *, paper: bool = False) -> str:
+    """The page as HTML; with `paper` for a program that makes PDF of it, with everything unfolded."""
     environment = Environment(
         loader=PackageLoader("echocycle.reporting", "."),
         autoescape=True,
@@ -64,7 +71,8 @@ def write_html(page: Page) -> str:
         lstrip_blocks=True,
     )
     numbers = iter(range(1, 1_000_000))
-    environment.globals["inline"] = lambda svg: inline_svg(svg, f"f{next(numbers)}")
+    environment.globals["inline"] = paper_svg if paper else lambda svg: inline_svg(svg, f"f{next(numbers)}")
+    environment.globals["paper"] = paper
     environment.globals["words"] = _words
     environment.globals["cell_text"] = _cell_text
     text = environment.get_template("page.html.jinja").render(page=page)

@@ -8,6 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from echocycle.evaluation.analyses.cost import Cost
+from echocycle.evaluation.analyses.stored import Analysed
+
 NOT_RECORDED = "not recorded"
 
 
@@ -48,6 +51,16 @@ class Overlays:
 
 
 @dataclass(frozen=True)
+class External:
+    """A run on another store."""
+
+    predictions: pd.DataFrame | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of its evaluation there."""
+    analyses: Mapping[str, Analysed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunReport:
     """One run as its folder tells it. Every table may be missing; see `evaluation.tables` for their columns."""
 
@@ -66,6 +79,12 @@ class RunReport:
     evaluated: Mapping[str, Any] = field(default_factory=dict)  # the settings of its evaluation
     not_measured: Mapping[str, int] = field(default_factory=dict)  # by split: videos without an answer
     provenance: Provenance | None = None
+    analyses: Mapping[str, Analysed] = field(default_factory=dict)  # what `analyse` left, by name
+    externals: Mapping[str, External] = field(default_factory=dict)  # what is known of it on other stores, by their id
+    labels_used_in_all: int = 0  # labelled videos, those of its helpers included
+    role: str = ""  # its method and, behind a slash, that of the segmenter that it learnt from
+    segmenter_option: Mapping[str, Any] = field(default_factory=dict)  # settings of that segmenter's method
+    cost: Cost | None = None  # what an answer of it costs
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,7 @@ class ReportData:
     date: str = ""
     provenance: Provenance = field(default_factory=Provenance)
     delivered: str = ""  # the run whose model is handed on; by default the last one that has predictions
+    echonet: bool = False  # the data are EchoNet-Dynamic's own videos: the paper's numbers can be held to them
     public_names: bool = False  # the data are the public ones, or a phantom of their form: numbers of papers compare
     train_ef: Sequence[float] | np.ndarray | None = None  # percent, labelled videos: for the naive baseline
     reference: str | None = None  # the method others are compared with; the first one by default

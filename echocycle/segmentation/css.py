@@ -93,6 +93,8 @@ class Cycle(NamedTuple):
     loss: Float[Tensor, " batch"]
     alpha: Float[Tensor, "batch search"]
     """Where in the search window the phase was found."""
+    beta: Float[Tensor, "batch candidates"]
+    """Where among the candidates what follows it leads back to; without a gradient."""
 
 
 def allowed_starts(template: int, phase_length: int, offset: int, candidates: str) -> int:
@@ -167,7 +169,8 @@ def cycle(
     else:
         among, target = phases[:, :template], start + offset
     beta = -scale * squared_distances(found, among)  # Eq. 6, before the softmax
-    return Cycle(F.cross_entropy(beta, target, reduction="none"), alpha)  # Eq. 7: -log beta_(p*+c)
+    loss = F.cross_entropy(beta, target, reduction="none")  # Eq. 7: -log beta_(p*+c)
+    return Cycle(loss, alpha, beta.detach().softmax(1))
 
 
 def squared_distances(

@@ -15,6 +15,8 @@ from echocycle.settings.convert import LATER, OPERATIONAL, require
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "auto"]
+HalfBeats = Literal["keep", "symmetric", "forward-backward"]
+Fill = Literal["black", "repeat", "period-1"]
 
 OptionValue = str | int | float | bool
 """A value of a method's own setting; what is text becomes what the method's `Options` say (`methods.options_of`).
@@ -255,6 +257,17 @@ class EvaluateSettings:
     """`32`, `bf16` autocast, or `auto`: bf16 where the device computes in it, else 32; kept with the results."""
     largest_only: bool = False
     """Of each predicted mask only the largest blob counts; by default all that the segmenter marks."""
+    half_beats: HalfBeats = field(default="keep", metadata=LATER)
+    """What an EF network sees of videos of half a beat (CAMUS): as they are, or doubled by mirroring in time as in the
+    paper, `symmetric` (half of it before the start, half behind the end) or `forward-backward`."""
+    fill: Fill = field(default="black", metadata=LATER)
+    """What follows where a mirrored beat is shorter than a clip: `black` frames (as the public code's loader), the beat
+    again (`repeat`), or nothing, since every frame is taken instead of every other (`period-1`)."""
+    statistics: Literal["model", "store"] = field(default="model", metadata=LATER)
+    """Mean and deviation that the input is normalised by: the model's own, or those of the store that it is tested on,
+    as the public code has it with CAMUS."""
+    patients: Literal["all", "paper"] = field(default="all", metadata=LATER)
+    """Of CAMUS, `paper` takes the 450 patients of the paper (those whose EF was published at the time)."""
     time: Literal["frames", "seconds"] = field(default="frames", metadata=LATER)
     """`frames` counts clips in stored frames, as the paper does; `seconds` brings every video to the usual rate of the
     model's training videos first."""
@@ -288,6 +301,8 @@ class PrepareSettings:
     """Another number draws other splits; 0 where it is not given."""
     ef_unit: Literal["percent", "share"] | None = None
     """Unit of EF in the list: `percent`, or `share` (0.55 for 55 %). Without it a list of shares is refused."""
+    camus_resize: Literal["squeeze", "pad-to-square"] = field(default="squeeze", metadata=LATER)
+    """How pictures of CAMUS become square: squeezed as in the paper, or with black added, so that shapes stay true."""
     time: Literal["frames", "seconds"] = field(default="frames", metadata=LATER)
     """`frames` keeps every frame, whatever its rate, as the paper does; `seconds` brings every video to `rate`."""
     rate: float = field(default=50.0, metadata=LATER)

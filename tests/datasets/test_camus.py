@@ -13,18 +13,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from helpers.chain import regress_settings
 
 from echocycle import stages
+from echocycle.bundle import load_bundle
 from echocycle.cardiac.discs import disc_volume
 from echocycle.data.store import SIZE
 from echocycle.datasets import camus_source
 from echocycle.datasets.camus import read_camus
 from echocycle.datasets.camus_images import load_sequence, load_still, tip_side, to_network_size
+from echocycle.datasets.camus_protocol import acceptance, ef_from_masks, mirror_cycle, paper_selection
 from echocycle.datasets.camus_records import CamusFolder, CamusRecord, CamusSettings
 from echocycle.datasets.prepare import prepare_store
 from echocycle.errors import EchocycleError, Finding
-from echocycle.experiments.camus_protocol import acceptance, ef_from_masks, mirror_cycle, paper_selection
-from echocycle.settings.stages import PrepareSettings
+from echocycle.evaluation.tables import read_predictions
+from echocycle.files import read_json
+from echocycle.settings.stages import EvaluateSettings, PrepareSettings
 
 FRAMES = 7
 SQUARE, FLAT = (1.2, 1.2), (0.6, 1.2)  # mm (row, column), as in the nifti and in the original release
@@ -921,6 +925,47 @@ def test_affine_leads_back_to_the_source(nifti, tmp_path):
     source_rows, source_columns = np.nonzero(load_still(record, "ED").mask)
     assert a * x + b * y + c == pytest.approx(source_columns.mean(), abs=0.5)
     assert d * x + e * y + f == pytest.approx(source_rows.mean(), abs=0.5)
+
+
+def test_padding_keeps_shapes_and_the_affine_leads_back(original, tmp_path):
+    record = read_camus(original).records[0]
+    settings = PrepareSettings(workers=0, camus_resize="pad-to-square")
+    store = prepare_store(original, tmp_path / "store", settings)
+    row = store.index.iloc[0]
+    assert row["spacing_row_mm"] == pytest.approx(row["spacing_column_mm"], rel=0.01)
+    a, b, c, d, e, f = map(float, row["affine"].split())
+    rows, columns = np.nonzero(store.traced_masks(0)[0])
+    source_rows, source_columns = np.nonzero(load_still(record, "ED").mask)
+    assert a * columns.mean() + b * rows.mean() + c == pytest.approx(source_columns.mean(), abs=0.7)
+    assert d * columns.mean() + e * rows.mean() + f == pytest.approx(source_rows.mean(), abs=0.7)
+
+
+@pytest.mark.parametrize("release", ["nifti", "original"])
+def test_the_store_knows_image_quality_and_the_papers_patients(release, request, tmp_path):
+    root = request.getfixturevalue(release)
+    store = prepare_store(root, tmp_path / "store", PrepareSettings(workers=0))
+    told = {"nifti": ("Medium", "patient0451"), "original": ("Good", "testing-patient0001")}[release]
+    assert set(store.details["quality"]) == {told[0]}
+    assert {name for name in store.details.index if store.detail(name, "paper") == "0"} == {told[1]}
+    report = read_json(store.path / "report.json")["paper"]
+    assert report["agrees"] is False
+    assert report["expected"]["patients"] == 450
+    assert report["found"]["patients"] == 2
+
+
+def test_a_network_sees_whole_beats_of_camus(nifti, store, tmp_path):
+    """The paper's protocol from end to end on files as CAMUS has them: mirrored, its patients alone, by quality."""
+    camus = prepare_store(nifti, tmp_path / "camus-store", PrepareSettings(workers=0))
+    run = tmp_path / "run"
+    stages.regress(store.path, run, regress_settings("supervised"))
+    settings = EvaluateSettings(splits=("train", "val", "test"), half_beats="symmetric", patients="paper")
+    folder = stages.evaluate(run, settings, external=camus.path)
+    table = read_predictions(folder / "predictions.csv")
+    assert set(table["video"]) == {"patient0001", "patient0002"}
+    assert set(table["quality"]) == {"Medium"}
+    spec = load_bundle(run).regressor.spec
+    starts = table.groupby("video")["clip_start"].max()
+    assert starts.tolist() == [2 * FRAMES - spec.span] * 2  # of half a beat there would be fewer
 
 
 @pytest.mark.parametrize("both", [False, True])
