@@ -101,3 +101,17 @@ def check_weights(part: PartDescription) -> None:
 def _require(condition: bool, file: Path, what: str) -> None:
     if not condition:
         raise EchocycleError(f"{file} {what}. {REMEDY}.")
+
+
+def shareable(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What a bundle says of how it was made, without what may name a patient or a person: bundles are passed on.
+
+    The command and the folder's name stay in the run and the store. Where weights are named by a path, as with
+    `--weights FILE`, their name stays; their SHA-256 stands beside it.
+    """
+    kept = {key: value for key, value in provenance.items() if key != "command"}
+    kept["data"] = {key: value for key, value in provenance["data"].items() if key != "source"}
+    settings = dict(provenance["settings"])
+    if "weights" in settings:
+        settings["weights"] = Path(str(settings["weights"]).replace("\\", "/")).name
+    return {**kept, "settings": settings}

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all: atomic writes, JSON, hashes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -40,6 +41,22 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def settle(path: Path) -> None:
+    """Let the disk hold a file, or all files below a folder and their names, before something says they are whole: a
+    power cut takes what only the system's memory holds."""
+    for each in (path, *path.rglob("*")) if path.is_dir() else (path, path.parent):
+        if each.is_symlink() or not (each.is_file() or each.is_dir()):
+            continue
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives cannot sync a folder
+                raise
+        finally:
+            os.close(handle)
 
 
 def sweep(folder: Path) -> None:

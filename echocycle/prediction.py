@@ -165,6 +165,11 @@ class Prediction:
     """Volume by discs in each frame, in `volume_unit`; 0 where no ventricle was found; empty without segmentation."""
     label_provenance: str = ""
     """Whose EF the model was taught, a sentence."""
+    time: str = "frames"
+    """`frames`: the recording's own frames; `seconds`: it was brought to the rate of the training videos, which is
+    `fps`, and frames are counted after that."""
+    recorded_fps: float | None = None
+    """Frames per second before that; None where they were not changed."""
     masks: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 (time, height, width): probability of the left ventricle, 255 is certain."""
     frames: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -236,9 +241,9 @@ def label_provenance(model: Model) -> str:
     return f"The EF that the list of {count}{where} gives; who read it is not recorded."
 
 
-def protocol_of(stride: int) -> str:
-    """How clips are chosen and averaged, in words."""
-    return f"clips every {stride} frames, mean"
+def protocol_of(stride: int, time: str) -> str:
+    """How clips are chosen and averaged, in words; `time` is `frames` or `seconds`."""
+    return f"clips every {stride} frames, mean; time in {time}"
 
 
 def model_warnings(model: Model, verdict: Verdict | None) -> list[str]:

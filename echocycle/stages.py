@@ -197,15 +197,18 @@ def predict(
     model: Annotated[Path, Model],
     device: Literal["auto", "cpu", "cuda"] = "auto",
     stride: int = 4,
+    time: Literal["auto", "frames", "seconds"] = "auto",
 ) -> Results:
     """EF and masks of recordings as JSON, CSV and overlay video.
 
     Args:
-        inputs: Recordings (AVI, MP4, MOV, DICOM) or folders of them.
+        inputs: Recordings (AVI, MP4, MOV, DICOM), folders, DICOMDIR files or zip archives of them.
         out: Folder for the results.
         model: A bundle, or the run that holds it.
         device: `auto` takes a GPU where there is one.
         stride: Frames between two clips whose EF are averaged.
+        time: `frames` takes a recording's frames as they are, `seconds` brings it to the frame rate of the training
+            videos first; `auto` does so where its rate is none of theirs. Results say which it was.
 
     Returns:
         The predictions in order, each read from its JSON when it is asked for.
@@ -215,7 +218,7 @@ def predict(
     """
     from echocycle.inference.batch import predict_all
 
-    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride)
+    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride, time=time)
 
 
 def adopt(

@@ -62,6 +62,7 @@ def measure(kind: str, index: int, settings: PhantomSettings, bundle: Any, strid
 
     from echocycle.inference.recordings import answered
     from echocycle.prediction import Prediction
+    from echocycle.recordings.quality import unanswerable
     from echocycle.recordings.recording import read_recording
     from echocycle.recordings.sector import cut_sector
     from echocycle.recordings.video import write_mjpeg
@@ -74,6 +75,8 @@ def measure(kind: str, index: int, settings: PhantomSettings, bundle: Any, strid
             cut = cut_sector(read_recording(path))
         except EchocycleError as error:
             return {"refused": str(error).replace(str(path), path.name)}
+    if (reason := unanswerable(cut.frames)) is not None:
+        return {"refused": reason}
     asked = Prediction(kind, None, "", cut.fps, len(cut.frames), cut.spacing_mm, frames=cut.frames)
     found = answered(asked, cut, bundle, torch.device("cpu"), stride)
     row = {

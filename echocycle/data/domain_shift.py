@@ -38,7 +38,8 @@ def reference(data: TrainingData, phantom_version: int | None) -> dict[str, Any]
         low, high = np.quantile([row[name] for row in rows], [0.005, 0.995])
         margin = 0.1 * (high - low)
         ranges[name] = [round(float(low - margin), 6), round(float(high + margin), 6)]
-    return {"phantom_version": phantom_version, "ranges": ranges, "videos": len(rows)}
+    usual = {"fps": round(float(np.median(rates)), 6)} if rates else {}
+    return {"phantom_version": phantom_version, "ranges": ranges, "videos": len(rows), **usual}
 
 
 WORDS = {

@@ -7,6 +7,7 @@ import pandas as pd
 
 from echocycle.bundle import Bundle
 from echocycle.data.store import Store
+from echocycle.data.store_at_rate import seen_by
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predict
 from echocycle.evaluation.journal import RowJournal
@@ -43,6 +44,7 @@ def evaluate_regressor(
     device: Any,
     whose: dict[str, Any],
 ) -> dict[str, Any]:
+    store = seen_by(store, settings.time, bundle.reference, str(bundle.path))
     regressor, segmenter = bundle.regressor, bundle.segmenter
     assert regressor is not None
     if segmenter is None and "beat-by-beat" in settings.protocol:
@@ -90,6 +92,7 @@ def evaluate_segmenter(
     made: PartialFolder,
     device: Any,
 ) -> dict[str, Any]:
+    store = seen_by(store, settings.time, bundle.reference, str(bundle.path))
     segmenter = bundle.segmenter
     assert segmenter is not None
     masks = store.masks_of(segmenter.hash)

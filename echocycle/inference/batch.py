@@ -8,19 +8,19 @@ once and a call that has nothing to do ends soon.
 from __future__ import annotations
 
 import re
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import strftime
 from typing import TYPE_CHECKING
 
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding, SystemRefusedError, is_refusal, refusal, writing_into
 from echocycle.files import printable, sha256
 from echocycle.inference.inputs import Input, find_inputs
-from echocycle.inference.lazy_model import Device, LazyModel
+from echocycle.inference.lazy_model import Device, LazyModel, Time
 from echocycle.inference.results import Results, earlier_result, place_of
 from echocycle.progress import track
 from echocycle.recordings.recording import read_recording
@@ -47,14 +47,16 @@ class Outcome:
     recordings: int
 
 
-def predict_all(inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4) -> Results:
+def predict_all(
+    inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4, time: Time = "auto"
+) -> Results:
     """`predict_batch`, with an error where a recording has no EF.
 
     Raises:
         EchocycleError: as `predict_batch`.
         Finding: at least one recording has no EF; what could be done is written.
     """
-    outcome = predict_batch(inputs, out, model, device=device, stride=stride)
+    outcome = predict_batch(inputs, out, model, device=device, stride=stride, time=time)
     if outcome.failures:
         unmeasured = sum(failure.kind == "not measured" for failure in outcome.failures)
         unread = len(outcome.failures) - unmeasured
@@ -66,7 +68,9 @@ def predict_all(inputs: list[Path], out: Path, model: Path, *, device: Device = 
     return outcome.results
 
 
-def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4) -> Outcome:
+def predict_batch(
+    inputs: list[Path], out: Path, model: Path, *, device: Device = "auto", stride: int = 4, time: Time = "auto"
+) -> Outcome:
     """Predict recordings and write each as soon as it is done.
 
     One whose result lies in `out` already, made by this model with these settings of a file of the same size and
@@ -81,7 +85,7 @@ def predict_batch(inputs: list[Path], out: Path, model: Path, *, device: Device 
     recordings, failures = find_inputs(inputs, out)
     if out.exists() and not out.is_dir():
         raise EchocycleError(f"{out} is a file; name a folder for the results.")
-    chosen = LazyModel(model, device, stride)
+    chosen = LazyModel(model, device, stride, time)
     with writing_into(out):
         check_failures(out)
         table = Table(out)  # refuses a table of another kind before the hours of inference
@@ -153,17 +157,20 @@ class _Batch:
 
     def _read(self, each: Input) -> _Read | None:
         """The recording, cut; None if its result lies there already and was taken."""
-        if not each.path.is_file():
-            read_recording(each.path)  # says what is wrong
-        place = place_of(each, self.out)
-        size, digest = each.path.stat().st_size, sha256(each.path)
-        earlier = earlier_result(self.out, place, (size, digest), self.model.identity, self.model.stride)
-        if earlier is not None:
-            found, path = earlier
-            self._take(each, found, f" (predicted before; delete {path} to do it again)")
-            return None
-        recording = read_recording(each.path, color=self.model.description.color)
-        return _Read(cut_sector(recording), place, size, digest)
+        with each.opened() as file:
+            if not file.is_file():
+                read_recording(file)  # says what is wrong
+            place = place_of(each, self.out)
+            size, digest = file.stat().st_size, sha256(file)
+            earlier = earlier_result(
+                self.out, place, (size, digest), self.model.identity, self.model.stride, self.model.time_for
+            )
+            if earlier is not None:
+                found, path = earlier
+                self._take(each, found, f" (predicted before; delete {path} to do it again)")
+                return None
+            recording = read_recording(file, color=self.model.description.color)
+            return _Read(cut_sector(recording), place, size, digest)
 
     def _take(self, each: Input, found: Prediction, before: str = "") -> None:
         """Add a result to the table and say it."""
@@ -201,7 +208,7 @@ class _Batch:
                 self._fail(Failure(each.source, "refused", str(refusal(error, each.path))))
                 return
             with self._writing(), (self.out / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {each.source}\n{traceback.format_exc()}\n")
+                log.write(f"{strftime('%Y-%m-%d %H:%M:%S')} {each.source}\n{traceback.format_exc()}\n")
             told = f"{each.source}: {type(error).__name__}: {error} (the traceback is in {self.out / LOG})"
             self._fail(Failure(each.source, "unexpected", told))
 

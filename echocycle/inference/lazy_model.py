@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from echocycle.bundle_description import read_description
 from echocycle.calibration import read_calibration
+from echocycle.data.rate import Time, rate_for, training_rate
+from echocycle.errors import EchocycleError
 from echocycle.prediction import Prediction, model_identity
 from echocycle.recordings.sector import CutRecording
 from echocycle.verdict import Verdict, read_verdict
@@ -22,19 +24,25 @@ Device = Literal["auto", "cpu", "cuda"]
 class LazyModel:
     """The model by its description; its networks are loaded when they are needed."""
 
-    def __init__(self, path: Path, device: Device, stride: int):
+    def __init__(self, path: Path, device: Device, stride: int, time: Time = "auto"):
         self.description = read_description(path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
         self.calibration = read_calibration(self.description.path)
         calibrated = None if self.calibration is None else self.calibration.id
         self.identity = model_identity(self.description, self.verdict, calibrated)
-        self.stride = stride
+        self.stride, self.time = stride, time
+        if time == "seconds" and training_rate(self.description.reference) is None:
+            raise EchocycleError(f"The model {path} does not say its training rate. Predict with --time frames.")
         self._device = device
         self._loaded: tuple[Bundle, torch.device] | None = None
 
     @property
     def has_ef_network(self) -> bool:
         return "regressor" in self.description.parts
+
+    def time_for(self, fps: float) -> str:
+        """`frames` or `seconds`, as a recording of so many frames a second is predicted."""
+        return "frames" if rate_for(self.time, fps, self.description.reference) is None else "seconds"
 
     def load(self) -> tuple[Bundle, torch.device]:
         """Bundle and device."""
@@ -60,4 +68,4 @@ class LazyModel:
         from echocycle.inference.recordings import predict_cut
 
         bundle, device = self.load()
-        return predict_cut(cut, source, bundle, self.verdict, device, self.stride, self.calibration)
+        return predict_cut(cut, source, bundle, self.verdict, device, self.stride, self.time, self.calibration)

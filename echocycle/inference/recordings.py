@@ -11,12 +11,13 @@ import torch
 from echocycle.bundle import Bundle, check_parts
 from echocycle.calibration import Calibration, read_calibration
 from echocycle.data.clips import clip_starts
-from echocycle.data.domain_shift import training_notice, unlike_ranges, unlikeness
+from echocycle.data.domain_shift import unlike_ranges, unlikeness
 from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
 from echocycle.inference.judge import judged
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, Measured, with_clips, with_masks
 from echocycle.inference.quality import unusable_masks
+from echocycle.inference.rates import Time, seen_as_trained
 from echocycle.inference.signs import sureness, turned
 from echocycle.prediction import Prediction, label_provenance, model_identity, model_warnings, protocol_of
 from echocycle.recordings.decline import HINTS
@@ -28,8 +29,10 @@ from echocycle.verdict import Verdict, read_verdict
 FRAMES_AT_ONCE = 64
 
 
-def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: int = 4) -> Prediction:
-    """EF, masks and beats of one recording.
+def predict_recording(
+    path: Path, bundle: Bundle, device: torch.device, stride: int = 4, time: Time = "auto"
+) -> Prediction:
+    """EF, masks and beats of one recording; `time` as `rate_for` takes it.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
     `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
@@ -37,7 +40,7 @@ def predict_recording(path: Path, bundle: Bundle, device: torch.device, stride: 
     verdict = None if bundle.path is None else read_verdict(bundle.path)
     calibration = None if bundle.path is None else read_calibration(bundle.path)
     cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
-    return predict_cut(cut, str(path), bundle, verdict, device, stride, calibration)
+    return predict_cut(cut, str(path), bundle, verdict, device, stride, time, calibration)
 
 
 def predict_cut(
@@ -47,6 +50,7 @@ def predict_cut(
     verdict: Verdict | None,
     device: torch.device,
     stride: int = 4,
+    time: Time = "auto",
     calibration: Calibration | None = None,
 ) -> Prediction:
     """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
@@ -54,15 +58,17 @@ def predict_cut(
     For a model that was trained on RGB it must have been read in colour.
     """
     check_parts(bundle)
+    reason = unanswerable(cut.frames)  # before frames are repeated
+    cut, recorded = seen_as_trained(cut, time, bundle.reference)
+    used = "frames" if recorded is None else "seconds"
     frames = cut.frames
-    differs = unlike_ranges(frames, cut.fps, bundle.reference)
-    notes = [*cut.notes, *training_notice(bundle.reference), *differs]
+    notes = list(cut.notes)
     if verdict is not None and verdict.bad:
         notes.append(verdict.sentence())
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride),
+        protocol=protocol_of(stride, used),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
@@ -72,8 +78,11 @@ def predict_cut(
         label_provenance=label_provenance(bundle),
         frames=frames,
         affine=cut.affine,
+        time=used,
+        recorded_fps=recorded,
     )
-    found = answered(result, cut, bundle, device, stride)
+    differs = unlike_ranges(frames, cut.fps, bundle.reference)
+    found = _Answer(_without_ef(result, reason)) if reason else answered(result, cut, bundle, device, stride)
     return judged(
         found.result,
         found.measured,
@@ -94,11 +103,8 @@ class _Answer(NamedTuple):
 
 
 def answered(result: Prediction, cut: CutRecording, bundle: Bundle, device: torch.device, stride: int) -> _Answer:
-    """What the networks say of a recording."""
+    """What the networks say of a recording that can be answered at all."""
     frames, notes = cut.frames, result.notes
-    reason = unanswerable(frames)
-    if reason is not None:
-        return _Answer(_without_ef(result, reason))
     if not math.isfinite(cut.fps):
         notes.append(RATE_UNKNOWN)
     networks_input, more = _as_trained(cut, bundle)

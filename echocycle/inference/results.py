@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -48,7 +48,7 @@ def place_of(each: Input, out: Path) -> str:
 
 
 def earlier_result(
-    out: Path, place: str, file: tuple[int, str], model: dict[str, Any], stride: int
+    out: Path, place: str, file: tuple[int, str], model: dict[str, Any], stride: int, time_for: Callable[[float], str]
 ) -> tuple[Prediction, Path] | None:
     """An earlier result of a recording and its JSON, if it is whole and what would be given of the file as it is now.
 
@@ -56,10 +56,16 @@ def earlier_result(
         place: where the recording's results lie, as `place_of` gives it.
         file: the recording's size in bytes and its SHA-256.
         model: the model's identity, as `model_identity` gives it.
+        time_for: `frames` or `seconds`, as a recording of so many frames a second is predicted now.
     """
     path = json_path(place, out)
     found = read_prediction(path)
-    if found is None or found.model != model or found.protocol != protocol_of(stride):
+    if found is None or found.model != model:
+        return None
+    time = time_for(found.fps if found.recorded_fps is None else found.recorded_fps)
+    before_there_was_a_choice = protocol_of(stride, "frames").partition(";")[0]
+    protocols = [protocol_of(stride, time)] + [before_there_was_a_choice] * (time == "frames")
+    if found.time != time or found.protocol not in protocols:
         return None
     if (found.size_bytes, found.sha256, found.result) != (*file, place):
         return None

@@ -20,6 +20,7 @@ from echocycle.errors import EchocycleError
 from echocycle.phantom.look import Look
 from echocycle.phantom.motion import Motion, draw_motion, draw_motion_1
 from echocycle.phantom.patient import Patient, draw_patient, normal_score, stream
+from echocycle.phantom.reader import Hand, as_read, draw_hands, volume_ratio
 from echocycle.phantom.settings import PhantomSettings
 
 SIZE = 112  # pixels, height and width of the frame
@@ -160,6 +161,8 @@ class ClipPlan:
     look: Look
     heart: Heart
     motion: Motion
+    hands: tuple[Hand, Hand] | None = None
+    """The reader's hand in the two traced frames; None: he draws the truth."""
 
     @property
     def volumes_ml(self) -> NDArray[np.float64]:
@@ -167,10 +170,28 @@ class ClipPlan:
         return self.heart.volumes_ml(self.motion.contraction)
 
     @property
-    def chords(self) -> NDArray[np.float64]:
-        """Tracings of the ED and the ES frame, (2, 21, 4)."""
+    def true_chords(self) -> NDArray[np.float64]:
+        """The true outlines of the ED and the ES frame as tracings, (2, 21, 4)."""
         frames = (self.motion.ed_frame, self.motion.es_frame)
         return np.stack([self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames])
+
+    @property
+    def chords(self) -> NDArray[np.float64]:
+        """Tracings of the ED and the ES frame as the reader drew them, (2, 21, 4)."""
+        if self.hands is None:
+            return self.true_chords
+        return np.stack([as_read(one, hand) for one, hand in zip(self.true_chords, self.hands, strict=True)])
+
+    @property
+    def volumes_read(self) -> tuple[float, float]:
+        """EDV and ESV in ml as the reader finds them: the true ones, as far off as his outlines are by discs."""
+        true = [float(self.volumes_ml[t]) for t in (self.motion.ed_frame, self.motion.es_frame)]
+        if self.hands is None:
+            return true[0], true[1]
+        ratios = [volume_ratio(read, clean) for read, clean in zip(self.chords, self.true_chords, strict=True)]
+        # no reader calls the smaller of the two end diastole
+        edv = true[0] * ratios[0]
+        return edv, min(true[1] * ratios[1], 0.97 * edv)
 
 
 def plan_clip(index: int, settings: PhantomSettings) -> ClipPlan:
@@ -179,7 +200,9 @@ def plan_clip(index: int, settings: PhantomSettings) -> ClipPlan:
     heart = draw_heart(patient, look, stream(settings, index, "heart"), stream(settings, index, "disease"))
     draw = draw_motion if settings.version > 1 else draw_motion_1
     motion = draw(patient, look, stream(settings, index, "motion"))
-    return ClipPlan(patient, look, heart, motion)
+    noise = settings.reader_noise
+    hands = draw_hands(noise, stream(settings, index, "reader")) if noise else None
+    return ClipPlan(patient, look, heart, motion, hands)
 
 
 def draw_look(index: int, settings: PhantomSettings) -> Look:

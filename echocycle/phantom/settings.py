@@ -1,9 +1,10 @@
 """The phantom's settings: how many clips, of what kind, and every number of their look. Imports nothing heavy."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Literal
 
 from echocycle.phantom.look import OLD_LOOK, SECOND_LOOK, Look, Ranges, require_range
+from echocycle.phantom.worlds import world_settings
 
 PHANTOM_VERSION = 2
 
@@ -54,8 +55,19 @@ class PhantomSettings:
     """Let every clip draw its own look from `ranges` (domain randomisation)."""
     ranges: Ranges = field(default_factory=Ranges)
     """The ranges of `randomise`."""
+    reader_noise: float = 0.0
+    """How far tracings, and the volumes and EF read from them, lie from the truth; at 1 as those of two readers do."""
+    world: Literal["usual", "hard"] = "usual"
+    """`hard`: several machines, haze, drop-out, foreshortening and readers that differ, so that methods can be told
+    apart; what is left at its default takes the world's number."""
 
     def __post_init__(self) -> None:
+        usual_world = {one.name: one.default if one.default is not MISSING else Look() for one in fields(self)}
+        usual_world["ranges"] = Ranges()
+        for name, value in world_settings(self.world).items():
+            if getattr(self, name) == usual_world[name]:
+                object.__setattr__(self, name, value)
+        require_range(0 <= self.reader_noise <= 3, f"reader_noise is {self.reader_noise}; it lies between 0 and 3.")
         require_range(self.videos >= 1, f"videos is {self.videos}; make at least one.")
         require_range(self.val >= 0 and self.test >= 0, f"val is {self.val} and test {self.test}; neither is negative.")
         require_range(

@@ -95,13 +95,15 @@ def _of_type(kind: Any, value: Any) -> Any:
 
 
 def _has_its_types(found: Prediction) -> bool:
-    numbers = all(value is None or isinstance(value, int | float) for value in (found.ef, found.ef_by_discs))
+    maybe = (found.ef, found.ef_by_discs, found.recorded_fps)
+    numbers = all(value is None or isinstance(value, int | float) for value in maybe)
     lists = (found.notes, found.warnings, found.mask_area_px, found.ed_frames, found.es_frames)
     texts = (found.protocol, found.result)
     return (
         numbers
         and len(found.spacing_mm) == 2
         and (found.affine is None or found.affine.shape == (2, 3))
+        and found.time in ("frames", "seconds")
         and isinstance(found.model, dict)
         and all(isinstance(value, list) for value in lists)
         and all(isinstance(value, str) for value in (*texts, *found.notes, *found.warnings))

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -419,3 +420,66 @@ def test_every_call_says_the_models_verdict(
     (own / "model" / "verdict.json").write_text('{"split": "test"}')
     assert main(line) == 2
     assert "verdict.json is not a readable verdict" in told(capsys)
+
+
+# ------------------------------------------------------------------------------------------------ archives
+
+
+def test_recordings_in_a_zip_are_resumed_by_their_content(
+    clip: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], seen: list[str]
+) -> None:
+    """Results are named by archive and member, made again only where the member changed, and nothing lies beside it."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+
+    def pack(**changed: bytes) -> None:
+        with zipfile.ZipFile(folder / "study.zip", "w") as archive:
+            for name in ("a", "b"):
+                archive.writestr(f"p1/{name}.avi", changed.get(name, clip.read_bytes()))
+
+    pack()
+    assert main(call(model, out, folder)) == 0
+    assert [row["source"] for row in rows_of(out / "predictions.csv")] == [
+        f"{folder}/study.zip!/p1/{name}.avi" for name in ("a", "b")
+    ]
+    assert (out / "study.zip!" / "p1" / "a.avi.json").exists()
+    assert [path.name for path in folder.iterdir()] == ["study.zip"]
+    pack(b=b"RIFF....AVI torn")
+    assert main(call(model, out, folder)) == 1
+    assert seen == ["a.avi", "b.avi"]  # neither again
+    assert "study.zip!/p1/b.avi cannot be opened as a video" in told(capsys)
+
+
+# ------------------------------------------------------------------------------------------------ time in seconds
+
+
+def test_a_recording_of_another_rate_is_brought_to_that_of_training(
+    clip: Path, tmp_path: Path, model: Path, seen: list[str]
+) -> None:
+    """By itself where the rate is outside the training range; what was done is in every output, and decides resuming."""
+    from echocycle.data.rate import training_rate
+
+    usual = training_rate(load_bundle(model).reference)
+    assert usual is not None
+    slow, out = tmp_path / "slow.avi", tmp_path / "out"
+    frames = read_video(clip).frames
+    write_mjpeg(slow, frames, usual / 2)
+    (found,) = predict_all([slow], out, model, device="cpu", stride=30)
+    assert (found.time, found.fps, found.recorded_fps) == ("seconds", usual, usual / 2)
+    assert found.n_frames == 2 * len(frames) - 1
+    assert "time in seconds" in rows_of(out / "predictions.csv")[0]["protocol"]
+    assert any("it was brought to" in note for note in found.notes)
+    assert not any("frames a second is" in note for note in found.notes)
+    predict_all([slow], out, model, device="cpu", stride=30)
+    assert seen == ["slow.avi"]  # the same again is not done again
+    (as_it_is,) = predict_all([slow], out, model, device="cpu", stride=30, time="frames")
+    assert (as_it_is.time, as_it_is.n_frames, as_it_is.recorded_fps) == ("frames", len(frames), None)
+    assert seen == ["slow.avi", "slow.avi"]
+    (usual_rate,) = predict_all([clip], out, model, device="cpu", stride=30)
+    assert (usual_rate.time, usual_rate.n_frames) == ("frames", len(frames))
+    content = json.loads((out / "clip.avi.json").read_text())
+    content["protocol"] = "clips every 30 frames, mean"  # as it was written before there was a choice
+    del content["time"], content["recorded_fps"]
+    (out / "clip.avi.json").write_text(json.dumps(content))
+    predict_all([clip], out, model, device="cpu", stride=30)
+    assert seen == ["slow.avi", "slow.avi", "clip.avi"]
