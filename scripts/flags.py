@@ -60,7 +60,7 @@ def measure(kind: str, index: int, settings: PhantomSettings, bundle: Any, strid
     """The columns of one recording from `refused` on."""
     import torch
 
-    from echocycle.inference.recordings import answered
+    from echocycle.inference.answered import answered
     from echocycle.prediction import Prediction
     from echocycle.recordings.quality import unanswerable
     from echocycle.recordings.recording import read_recording
