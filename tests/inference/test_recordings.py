@@ -17,7 +17,6 @@ from echocycle.data.clips import ClipBatch, clip_starts, cut_clip
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.inference import clips
-from echocycle.inference import recordings as inference
 from echocycle.inference.clips import predict_clips
 from echocycle.inference.recordings import predict_recording
 from echocycle.models.specs import Part
