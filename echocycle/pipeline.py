@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from echocycle import stages
 from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
+from echocycle.files import read_json
 from echocycle.given import require_folder
 from echocycle.last_word import keep_verdict, say_verdict
 from echocycle.methods import options_of
@@ -14,6 +15,9 @@ from echocycle.settings.flags import Flag, Flat, Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
 from echocycle.settings.stages import PrepareSettings
 from echocycle.stage_clock import StageClock
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path | None:
@@ -27,6 +31,27 @@ def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path 
     with clock.stage("start from moving shapes"):
         stages.regress(store, run, making)
     return run
+
+
+def _calibrating(chosen: Preset, index: "pd.DataFrame", runs: Path) -> Preset:
+    """The preset with half of the validation videos kept for intervals, where they are enough for both; runs that were
+    begun without stay as they are."""
+    from echocycle.calibration import FEWEST_VIDEOS
+
+    held_out = int(((index["split"] == "val") & index["ef"].notna()).sum())
+    begun = [runs / name / "run.json" for name in ("shapes", "teacher", "supervised", "student")]
+    if held_out < 2 * FEWEST_VIDEOS or any("calibration" not in _labels_of(path) for path in begun if path.exists()):
+        return chosen
+    regress = {
+        name: replace(each, labels=replace(each.labels, calibration="1/2")) if each.labels.calibration == "0" else each
+        for name, each in chosen.regress.items()
+    }
+    return replace(chosen, regress=regress)
+
+
+def _labels_of(run: Path) -> dict[str, Any]:
+    """The label settings of a run.json."""
+    return read_json(run).get("settings", {}).get("labels", {})
 
 
 def check(
@@ -117,6 +142,7 @@ def train(
     clock = StageClock(out / "seconds.json")
     with clock.stage("prepare"):
         made = stages.prepare(path, store or out / "store", chosen.prepare)
+    chosen = _calibrating(chosen, made.index, out / "runs")
     traced = (made.index["ed_frame"] >= 0) & (made.index["split"] == "train")
     splits = tuple(split for split in ("val", "test") if (made.index["split"] == split).any())
     evaluation = replace(chosen.evaluate, splits=splits)

@@ -26,7 +26,6 @@ from echocycle.console import console
 from echocycle.data.domain_shift import unlikeness
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
-from echocycle.evaluation.metrics import naive_prediction
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import per_video, read_labels, read_predictions
 from echocycle.files import write_text
@@ -117,7 +116,7 @@ def fit_calibration(videos: pd.DataFrame, training: np.ndarray) -> Calibration:
     """
     if len(training) < 2:
         raise EchocycleError("An interval needs the EF of at least two labelled training videos.")
-    mean = naive_prediction(training)
+    mean = float(np.mean(training))
     naive = float(np.quantile(np.abs(training - mean), LEVEL, method="higher"))
     selection, calibrating = (videos[videos["subset"] == name] for name in ("selection", "calibration"))
     difficulty = fit_difficulty(selection)

@@ -66,6 +66,8 @@ def judged(
     if measured is not None and result.frames is not None:
         fps = result.fps if math.isfinite(result.fps) else USUAL_FPS
         signs = signs_of(result.frames, measured.marked, fps, measured.discs, measured.rhythm, sure)
+        if result.recorded_fps is not None:
+            signs = replace(signs, fps=result.recorded_fps)
         flags += flags_of_signs(signs)
     return replace(result, flags=graded(flags))
 

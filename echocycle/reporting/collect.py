@@ -13,6 +13,7 @@ from echocycle.console import console
 from echocycle.errors import EchocycleError
 from echocycle.evaluation.analyses.cost import Cost, cost_of
 from echocycle.evaluation.analyses.stored import analyses_of
+from echocycle.evaluation.calibrate import read_intervals
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import read_dice, read_predictions, read_volumes
 from echocycle.files import read_json, write_text
@@ -142,12 +143,14 @@ def read_run(path: Path, overlays: Path | None = None, seen_from: Path = Path())
             budget["unlabelled"],
             budget["validation"],
             info["reads_unlabelled_annotation"],
-            f"{budget['labels_used_in_all']} labelled videos in all, helpers (masks, teacher) included",
+            f"{budget['labels_used_in_all']} labelled videos in all, helpers (masks, teacher) included"
+            + (f"; {budget['calibration']} of them only calibrate intervals" if budget.get("calibration") else ""),
         ),
         settings=info["settings"],
         predictions=predictions,
         dice=dice,
         volumes=volumes,
+        intervals=read_intervals(folder),
         losses=path / "losses.csv" if (path / "losses.csv").exists() else None,
         overlays=sheet_of_masks,
         overlay_files=_films(overlays, seen_from),

@@ -21,6 +21,7 @@ from echocycle.reporting.blocks import (
     percent,
 )
 from echocycle.reporting.ef_sections import Result, place_words, resampling
+from echocycle.reporting.interval_blocks import interval_blocks
 from echocycle.reporting.run_data import ReportData
 
 
@@ -93,7 +94,7 @@ def low_ef_section(data: ReportData, delivered: Result | None, results: Sequence
         for each in limits
     ]
     wide = ["<run", *columns, "under the limit", "found", "other videos", "let pass"]
-    blocks: list[Block] = [Text(words), Table(columns, rows, caption, "low-ef")]
+    blocks: list[Block] = [Text(words), Table(columns, rows, caption, "low-ef"), *interval_blocks(delivered.run)]
     return Section(title, [*blocks, Details("All runs", [Table(wide, everyone, name="low-ef-all-runs")])])
 
 

@@ -73,6 +73,7 @@ class RunReport:
     predictions: pd.DataFrame | None = None
     dice: pd.DataFrame | None = None
     volumes: pd.DataFrame | None = None
+    intervals: pd.DataFrame | None = None  # intervals.csv: held-out videos with low, high and kind
     losses: Path | None = None  # CSV: step, and a column per named loss
     overlays: Overlays | None = None
     overlay_files: Mapping[str, str] = field(default_factory=dict)  # by video: where its film lies, seen from the page

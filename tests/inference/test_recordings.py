@@ -17,7 +17,6 @@ from echocycle.data.clips import ClipBatch, clip_starts, cut_clip
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
 from echocycle.inference import clips
-from echocycle.inference import recordings as inference
 from echocycle.inference.clips import predict_clips
 from echocycle.inference.recordings import predict_recording
 from echocycle.models.specs import Part
@@ -246,7 +245,7 @@ def test_masks_that_fail_give_no_ef(
         masks[:7, 40:70, 45:65] = 255
     else:
         masks[:, 80:111, :20] = 255  # a corner below the fan
-    monkeypatch.setattr(inference, "probabilities", lambda *_: iter([masks[:50], masks[50:]]))
+    monkeypatch.setattr("echocycle.inference.answered.probabilities", lambda *_: iter([masks[:50], masks[50:]]))
     assert bundle.regressor is not None
     spec = replace(bundle.regressor.spec, channels=3)
     video_only = Bundle(bundle.segmenter, Part(spec, spec.build()).to(CPU))
@@ -264,7 +263,7 @@ def test_a_segmenter_alone_that_finds_no_beat_gives_no_ef(
     path = write_short(phantom_folder, tmp_path / "a.avi", 40)
     masks = np.zeros((40, 112, 112), np.uint8)
     masks[:, 40:70, 45:65] = 255
-    monkeypatch.setattr(inference, "probabilities", lambda *_: iter([masks]))
+    monkeypatch.setattr("echocycle.inference.answered.probabilities", lambda *_: iter([masks]))
     found = predict_recording(path, Bundle(bundle.segmenter), CPU)
     not_measured(found, "No beat could be measured")
 
