@@ -55,13 +55,14 @@ def _answers(
 ) -> dict[str, float | None]:
     """EF and mean Dice of ED and ES of both models in one video."""
     from echocycle.inference.recordings import predict_cut
-    from echocycle.labelling.frames import read_stored
+    from echocycle.labelling.looked import place_of
+    from echocycle.recordings.recording import read_recording
     from echocycle.recordings.sector import cut_sector
 
     color = any(part.spec.color for bundle in bundles.values() for part in bundle.parts().values())
     found: dict[str, float | None] = {}
     try:
-        recording, _ = read_stored(path, color=color)
+        recording = read_recording(path, color=color)
     except EchocycleError:
         return {f"{what}_{name}": None for name in bundles for what in ("ef", "dice")}
     cut = cut_sector(recording)
@@ -72,7 +73,9 @@ def _answers(
         found[f"ef_{name}"] = result.ef
         found[f"dice_{name}"] = None
         if result.masks is not None:
-            pairs = [(each.mask(*cut.frames.shape[1:]), result.masks[each.frame] > 127) for each in contours]
+            places = [place_of(each.frame, recording.stored_frames) for each in contours]
+            masks = [result.masks[place] > 127 for place in places]
+            pairs = [(each.mask(*cut.frames.shape[1:]), mask) for each, mask in zip(contours, masks, strict=True)]
             found[f"dice_{name}"] = float(np.mean([_dice(a, b) for a, b in pairs]))
     return found
 

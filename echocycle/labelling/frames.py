@@ -125,18 +125,14 @@ class Frames:
 
 
 def read_frames(path: Path) -> tuple[NDArray[np.uint8], Facts]:
-    """A recording's frames as they are stored, grey, and its facts; frames count as `prepare` counts them."""
-    recording, frames = read_stored(path)
-    return frames, facts_of(recording, frames)
-
-
-def read_stored(path: Path, *, color: bool = False) -> tuple["Recording", NDArray[np.uint8]]:
-    """A recording, and its frames in grey."""
+    """A recording's frames as the file holds them, grey, and its facts: labels count the frames of the file, as lists
+    do, and not those of an even grid in time."""
     from echocycle.recordings.recording import read_recording
     from echocycle.recordings.sector import to_grey
 
-    recording = read_recording(path, color=color)
-    return recording, to_grey(recording.frames)
+    recording = read_recording(path, even=False)
+    frames = to_grey(recording.frames)
+    return frames, facts_of(recording, frames)
 
 
 def facts_of(recording: "Recording", frames: NDArray[np.uint8]) -> Facts:

@@ -103,15 +103,21 @@ def look_at(
     Raises what reading the recording raises.
     """
     from echocycle.inference.recordings import predict_cut
-    from echocycle.labelling.frames import facts_of, read_stored
-    from echocycle.recordings.sector import cut_sector
+    from echocycle.labelling.frames import facts_of, read_frames
+    from echocycle.recordings.recording import read_recording
+    from echocycle.recordings.sector import cut_sector, to_grey
 
-    recording, frames = read_stored(path, color=any(part.spec.color for part in bundle.parts().values()))
+    recording = read_recording(path, color=any(part.spec.color for part in bundle.parts().values()))
+    stored = recording.stored_frames
+    if stored is None:
+        frames = to_grey(recording.frames)
+        facts = facts_of(recording, frames)
+    else:
+        frames, facts = read_frames(path)
     cut = cut_sector(recording)
     found = predict_cut(cut, path.name, bundle, None, device, stride)
-    facts = facts_of(recording, frames)
-    handles = np.full((len(frames), HANDLES, 2), np.nan, np.float32)
-    areas = np.zeros(len(frames), np.float32)
+    handles = np.full((len(cut.frames), HANDLES, 2), np.nan, np.float32)
+    areas = np.zeros(len(cut.frames), np.float32)
     if found.masks is not None:
         areas[:] = np.array(found.mask_area_px) * abs(np.linalg.det(cut.affine[:, :2]))
         for number, mask in enumerate(found.masks):
@@ -119,6 +125,9 @@ def look_at(
             if contour is not None:
                 handles[number] = contour.moved(cut.affine).points
     beats = np.array(list(zip(found.ed_frames, found.es_frames, strict=True)), np.int32).reshape(-1, 2)
+    if stored is not None:  # the model sees an even grid in time, and the reader the frames of the file
+        places = [place_of(frame, stored) for frame in range(len(frames))]
+        handles, areas, beats = handles[places], areas[places], stored[beats].astype(np.int32)
     numbers = {"ef": found.ef if bundle.regressor is not None else None, "ef_discs": found.ef_by_discs}
     numbers |= _spreads(found.ef_clips, cut, bundle, device, stride)
     known = {name: float(value) for name, value in numbers.items() if value is not None and np.isfinite(value)}
@@ -127,6 +136,11 @@ def look_at(
     if len(efs) > 1:
         looked = replace(looked, numbers={**known, "spread_beats": float(np.std(efs))})
     return looked, frames[len(frames) // 2]
+
+
+def place_of(frame: int, stored: NDArray[np.int64] | None) -> int:
+    """Where a frame of the file lies on the even grid that the model sees; `stored` is `Recording.stored_frames`."""
+    return frame if stored is None else int(np.argmin(np.abs(stored - frame)))
 
 
 def _volumes(looked: Looked) -> list[tuple[float, float]]:

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from echocycle.checked import check_kinds
+from echocycle.datasets.folders import recordings_below
 from echocycle.datasets.lookup import is_recording
 from echocycle.errors import EchocycleError
 from echocycle.files import printable, read_json, sha256, write_json
 from echocycle.labelling.patients import Listed, dicom_patient, listed_in
-from echocycle.recordings.find import files_below
 
 OWN = ("labels", "runs", "results", "cache")
 """Folders of a project that hold no recordings."""
@@ -127,19 +127,31 @@ class Project:
             if entry.name.startswith(".") or entry.name in OWN:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from files_below(path)
+                yield from self._below(path)
             elif entry.is_file() and path.suffix.lower() not in (".csv", ".txt", ".json") and is_recording(path):
                 yield path
         for line in self.path_list():
             path = self.folder / line  # an absolute path stays itself
             if path.is_dir():
-                yield from (Path(os.path.abspath(each)) for each in files_below(path))
+                yield from (Path(os.path.abspath(each)) for each in self._below(path))
             elif path.is_file():
                 yield Path(os.path.abspath(path))
             else:
                 self.warnings.append(
                     f"{PATHS} names {printable(line)}, which is not there. `echocycle relink` finds it."
                 )
+
+    def _below(self, folder: Path) -> Iterator[Path]:
+        """Recordings that are files of their own; what lies in a zip cannot be linked to by its content."""
+        paths, problems = recordings_below(folder)
+        self.warnings += [printable(each.problem) for each in problems if each.problem]
+        packed = [path for path in paths if not path.is_file()]
+        if packed:
+            self.warnings.append(
+                f"{len(packed)} recordings lie in zip archives (first: {printable(self._key(packed[0]))}). Unpack them "
+                "to label them."
+            )
+        yield from (path for path in paths if path.is_file())
 
     def path_list(self) -> list[str]:
         """The lines of videos.txt; empty ones and those that begin with # are passed over."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from echocycle.datasets.folders import recordings_below
 from echocycle.errors import EchocycleError
 from echocycle.files import printable, sha256, write_text
 from echocycle.labelling.journal import NAME, read_journal
 from echocycle.labelling.project import ID, PATHS, Project
-from echocycle.recordings.find import files_below
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def find_again(folder: Path, places: Sequence[Path], said: Callable[[int, int], 
 def _candidates(places: Sequence[Path]) -> Iterator[Path]:
     for place in places:
         if place.is_dir():
-            yield from (Path(os.path.abspath(path)) for path in files_below(place))
+            yield from (Path(os.path.abspath(path)) for path in recordings_below(place)[0])
         else:
             yield Path(os.path.abspath(place))
 

@@ -84,13 +84,6 @@ def find_recordings(inputs: Iterable[Path | str], *, exclude: Iterable[Path | st
         yield _problem(path, f"holds no recording; supported are {SUPPORTED}", path)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """The recordings of a folder that are files of their own; members of archives are not."""
-    for found in find_recordings([folder]):
-        if found.path is not None and found.path.is_file():
-            yield found.path
-
-
 class _Walk:
     """What was seen so far: real folders and files, so that nothing comes twice."""
 

@@ -100,7 +100,7 @@ def client_of(parts: Parts) -> Iterator[httpx.Client]:
         try:
             # nothing of the machine's own proxies, which a user's browser does not use for 127.0.0.1 either
             with httpx.Client(
-                base_url=f"http://127.0.0.1:{port}", headers={"X-Token": TOKEN}, timeout=60, trust_env=False
+                base_url=f"http://127.0.0.1:{port}", headers={"X-Token": TOKEN}, timeout=500, trust_env=False
             ) as client:
                 yield client
         finally:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.labelling import client_of, opened, phantom_project, true_contours
-from helpers.recording_files import beating_fan, cine, region, save
+from helpers.recording_files import beating_fan, cine, encode, region, save
 
 from echocycle.bundle import load_bundle
 from echocycle.errors import EchocycleError
 from echocycle.labelling import commands
 from echocycle.labelling import proposals as proposals_module
-from echocycle.labelling.looked import CELLS, look_at, read_looked
+from echocycle.labelling.frames import read_frames
+from echocycle.labelling.looked import CELLS, look_at, place_of, read_looked
 from echocycle.labelling.proposals import Proposals, model_name
 from echocycle.labelling.suggest import doubts_of
 
@@ -196,3 +197,16 @@ def test_suggest_without_a_page(folder, model, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 2
     with pytest.raises(EchocycleError, match="--count"):
         commands.suggest(copy, count=0)
+
+
+def test_frames_count_as_in_the_file_where_time_is_uneven(model, tmp_path):
+    """The model sees an even grid in time; contours are of the frames of the file, which lists and tracings count."""
+    times = [*range(0, 400, 20), *range(400, 1200, 40)]
+    path = encode(tmp_path / "uneven.mkv", beating_fan(40), milliseconds=times)
+    frames, facts = read_frames(path)
+    assert len(frames) == facts.n_frames == 40
+    found, _ = look_at(path, load_bundle(model, CPU), CPU, stride=40)
+    assert found.facts == facts
+    assert found.handles.shape[0] == len(found.areas) == 40
+    assert found.beats.max(initial=0) < 40
+    assert [place_of(frame, np.array([0, 1, 2, 2, 3, 3])) for frame in range(4)] == [0, 1, 2, 4]
