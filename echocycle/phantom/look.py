@@ -89,6 +89,8 @@ class Look:
     """Share of the ventricle's shortening that only the reader sees, at the tip: it fills with trabeculae until ES."""
     reader_base: float = 0.0
     """Pixels by which it ends above the visible mitral plane."""
+    reader_side: float = 0.0
+    """Pixels by which it lies further towards the septum than the visible cavity."""
     wall_thickness: float = 6.0
     """Thickness of the wall at end diastole."""
 
@@ -350,6 +352,7 @@ class Ranges:
     heart_bend: tuple[float, float] = (1.0, 1.0)
     heart_oblique: tuple[float, float] = (0.0, 0.0)
     reader_apex_tightness: tuple[float, float] = (0.0, 0.0)
+    reader_side: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         for one in fields(self):
