@@ -33,17 +33,19 @@ def strongly_augmented(levels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def moved_alike(images: Tensor) -> Tensor:
     """Turned, scaled in each direction and shifted at random, image by image; (n, channels, height, width)."""
-    count, device = len(images), images.device
+    grid = F.affine_grid(movements(len(images), images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+
+def movements(count: int, device: torch.device) -> Tensor:
+    """Random turns, scales and shifts, as `affine_grid` takes them, (count, 2, 3)."""
     turn = TURN * _signed(count, device)
     size, aspect = LOG_SIZE * _signed(count, device), LOG_ASPECT * _signed(count, device)
     wide, tall = (size + aspect).exp(), (size - aspect).exp()
     row, column = 2 * SHIFT * _signed(count, device), 2 * SHIFT * _signed(count, device)
     cosine, sine = torch.cos(turn), torch.sin(turn)
-    matrix = torch.stack([cosine * wide, -sine * tall, column, sine * wide, cosine * tall, row], -1).unflatten(
-        1, (2, 3)
-    )
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+    matrix = torch.stack([cosine * wide, -sine * tall, column, sine * wide, cosine * tall, row], -1)
+    return matrix.unflatten(1, (2, 3))
 
 
 def changed_in_looks(levels: Tensor) -> Tensor:

@@ -286,7 +286,7 @@ def draw_anatomy(
     chambers = (
         # centre along and across, half lengths along and across, level
         (
-            0.60 * heart.length,
+            look.right_ventricle_place * heart.length,
             -(width.max() * 0.96 + gap + right_width),
             right_length,
             right_width,

@@ -50,3 +50,10 @@ def test_a_reader_who_traces_further_to_the_septum_traces_the_same_in_a_cavity_b
     assert np.array_equal(aside.chords, clip.chords)
     moved = middle(aside.parts[aside.ed_frame] == CAVITY) - middle(clip.parts[clip.ed_frame] == CAVITY)
     assert 2.5 < moved[1] < 5  # to the image's right
+
+
+def test_the_right_ventricle_lies_where_asked(clip):
+    higher = make_clip(2, replace(SHORT, look=replace(SHORT.look, right_ventricle_place=0.3)))
+    assert np.array_equal(higher.masks, clip.masks)
+    frame = clip.ed_frame
+    assert middle(higher.parts[frame] == RIGHT_VENTRICLE)[0] < middle(clip.parts[frame] == RIGHT_VENTRICLE)[0] - 5
