@@ -18,14 +18,13 @@ from echocycle.zero.drawn import (
     FIFTH,
     FIRST,
     FOURTH,
-    RIGHT_HEARTS,
     SECOND,
     SIDE_BY_SIDE,
     THIRD,
-    USUAL,
     Pool,
     Range,
     drawn_settings,
+    explained_settings,
 )
 from echocycle.zero.training import Schedule, fit
 
@@ -188,9 +187,9 @@ def train_phase(
     """The averaged network of one phase, from the weights `start` or random ones."""
     torch.manual_seed(phase.seed)
     rng = np.random.default_rng(phase.seed)
-    look = RIGHT_HEARTS if phase.explained else USUAL
-    pool = Pool(drawn_settings(phase.seed, look, phase.third, **phase.ranges), phase.clips)
-    network = Explained(width) if phase.explained else BeatSegmenter(width)
+    network: nn.Module = Explained(width) if phase.explained else BeatSegmenter(width)
+    explained = explained_settings(phase.seed, phase.ranges, phase.third)
+    pool = Pool(explained if phase.explained else drawn_settings(phase.seed, **phase.ranges), phase.clips)
     if start is not None:
         begin(network, start)
     pool.grow(phase.first_clips)

@@ -15,7 +15,7 @@ from echocycle.files import read_json
 from echocycle.models.beat_segmenter import BeatSegmenter
 from echocycle.phantom.clip import make_clip
 from echocycle.phantom.picture import CAVITY, RIGHT_VENTRICLE
-from echocycle.zero.drawn import SIDE_BY_SIDE, Pool, drawn_settings
+from echocycle.zero.drawn import FOURTH, SIDE_BY_SIDE, Pool, drawn_settings, explained_settings
 from echocycle.zero.make import TINY, Recipe, make, plain, seeded
 from echocycle.zero.regressor import EfPool, as_input, ef_settings
 from echocycle.zero.segmenter import PARTS, Explained, augmented, begin, parts_loss, varied
@@ -103,14 +103,14 @@ def test_clips_of_the_segmenter_have_ed_es_and_their_masks():
 
 
 def test_a_third_of_the_clips_show_both_ventricles_alike():
-    settings = drawn_settings(3, third=SIDE_BY_SIDE)
+    settings = explained_settings(3, FOURTH, SIDE_BY_SIDE)
     pool = Pool(settings, 3)
     pool.grow(3)
     for index, one in enumerate(settings):
         clip = make_clip(0, one)
         assert np.array_equal(pool.frames[index, 0], clip.frames[clip.ed_frame])
         assert np.array_equal(pool.parts[index, 0], clip.parts[clip.ed_frame])
-    assert settings[:2] == drawn_settings(3)
+    assert settings[:2] == explained_settings(3, FOURTH, {})
 
 
 def test_parts_are_moved_with_their_frames():
