@@ -15,7 +15,7 @@ from echocycle.files import read_json, write_json, write_text
 from echocycle.models.specs import Part
 from echocycle.phantom.settings import PHANTOM_VERSION
 from echocycle.runs import versions
-from echocycle.zero.drawn import FIRST, THIRD
+from echocycle.zero.drawn import FIRST, FOURTH, SIDE_BY_SIDE
 from echocycle.zero.regressor import RegressorTraining, ef_spec
 from echocycle.zero.regressor import train as train_regressor
 from echocycle.zero.segmenter import Phase, SegmenterTraining, segmenter_spec
@@ -43,7 +43,12 @@ class Recipe:
 
 
 TINY = Recipe(
-    SegmenterTraining(phases=(Phase(3, 3e-3, 4, 15, FIRST, first_clips=3, stop=2), Phase(1, 3e-3, 3, 17, THIRD, 3))),
+    SegmenterTraining(
+        phases=(
+            Phase(3, 3e-3, 4, 15, FIRST, first_clips=3, stop=2),
+            Phase(1, 3e-3, 3, 17, FOURTH, 3, explained=True, third=SIDE_BY_SIDE),
+        )
+    ),
     RegressorTraining(steps=2, clips=6, first_clips=3, batch=3),
 )
 """Seconds: for tests."""
