@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint lock clean
+.PHONY: env demo test lint audit lock clean
 
 env: $(VENV)/.ready
 
@@ -25,6 +25,10 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy echocycle
 	$(BIN)/lint-imports
+
+# Needs the network: asks PyPI about known faults of every locked package, and fails where it cannot ask.
+audit: env
+	$(BIN)/pip-audit --disable-pip --require-hashes --strict -r requirements.lock
 
 # Needs uv (https://docs.astral.sh/uv) on the PATH; resolves from package metadata alone.
 lock:

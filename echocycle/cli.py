@@ -8,7 +8,9 @@ file (--config FILE, with a section for each command), the preset (--preset), it
 and something was found; 2: wrong usage or input; 3: the system refused (no space, no permission, no memory).
 """
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,7 +48,7 @@ def command_line() -> App:
     )
     commands: tuple[Callable[..., Any], ...] = (
         stages.phantom,
-        stages.check,
+        pipeline.check,
         stages.prepare,
         stages.segment,
         stages.mask,
@@ -92,7 +94,7 @@ def command_line() -> App:
         app.config = asked.layers([name for name in app if not name.startswith("-")])
         function, bound, _ = app.parse_args(words, exit_on_error=False, print_error=True)
         given: dict[str, Any] = {}
-        if function is pipeline.train:
+        if function is pipeline.train or (function is pipeline.check and bound.arguments.get("forecast")):
             given["chosen"] = asked.chosen_for_train(bound.arguments["path"])
         elif function is experiments.experiment:
             given["chosen"] = asked.chosen_for_experiment(quiet=not bound.arguments.get("name"))
@@ -108,6 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     quiet_libraries()
     escape_what_cannot_be_shown()
+    end_as_by_hand()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command_line().meta(words, exit_on_error=False, print_error=True)
@@ -115,9 +118,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _tell(error)
     except CycloptsError:
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         console.print("Interrupted; the same command resumes.")
-        return 130
+        return 143 if isinstance(stopped, Terminated) else 130
     except BrokenPipeError:
         return 141
     except Exception as error:
@@ -125,6 +128,21 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _tell(refusal(error, _output_of(words)))
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """Another program asked for the end (SIGTERM), as a queue does whose time is up."""
+
+
+def end_as_by_hand() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: what is under way is put in order first."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    # a program that calls `main` may have a handler of its own; only the main thread may set one
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
 
 
 def _tell(error: EchocycleError) -> int:

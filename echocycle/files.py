@@ -1,8 +1,10 @@
 """Files that are there whole or not at all: atomic writes, JSON, hashes."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -15,6 +17,9 @@ from echocycle.errors import EchocycleError
 
 LEFTOVERS = ".*.partial*"
 """Temporary files of `replacing`."""
+FORMULA = ("=", "+", "-", "@", "\t", "\\t", "\\r")
+"""How a cell begins that a spreadsheet computes; a tab and a line end also as `printable` writes them."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def printable(text: str | Path) -> str:
@@ -24,6 +29,16 @@ def printable(text: str | Path) -> str:
     return "".join(
         each.encode("unicode_escape").decode() if unicodedata.category(each) == "Cc" else each for each in known
     )
+
+
+def cell(text: str | Path) -> str:
+    """Text for a cell of a CSV table that is opened in a spreadsheet: `printable`, and never a formula.
+
+    A name that begins like one (`=cmd|...`, `@SUM(...)`) gets an apostrophe in front, which says that it is text.
+    Numbers stay numbers. What was made safe before stays as it is.
+    """
+    known = printable(text)
+    return f"'{known}" if known.startswith(FORMULA) and not NUMBER.fullmatch(known) else known
 
 
 @contextmanager
@@ -40,6 +55,22 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def settle(path: Path) -> None:
+    """Let the disk hold a file, or all files below a folder and their names, before something says they are whole: a
+    power cut takes what only the system's memory holds."""
+    for each in (path, *path.rglob("*")) if path.is_dir() else (path, path.parent):
+        if each.is_symlink() or not (each.is_file() or each.is_dir()):
+            continue
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives cannot sync a folder
+                raise
+        finally:
+            os.close(handle)
 
 
 def sweep(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from echocycle.console import console
 from echocycle.errors import EchocycleError
-from echocycle.files import empty_unless_begun, read_json, sweep, write_json
+from echocycle.files import empty_unless_begun, read_json, settle, sweep, write_json
 
 Entry = TypeVar("Entry")
 
@@ -171,8 +171,10 @@ class PartialFolder:
         return self.sealed and not any(file.exists() for file in self._private)
 
     def seal(self, content: dict[str, Any]) -> None:
-        """Write the last file."""
+        """Write the last file, when the disk holds all others."""
+        settle(self.path)
         write_json(self._seal, content)
+        settle(self._seal)
 
     def unseal(self) -> None:
         """Remove the last file: what it closes is about to change."""

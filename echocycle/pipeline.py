@@ -1,16 +1,18 @@
-"""All stages in one call: `train` on your own folder. What is done is never done again."""
+"""All stages in one call: `train` on your own folder, and `check` before it. What is done is never done again."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from echocycle import stages
 from echocycle.console import console, output
+from echocycle.errors import EchocycleError, Finding
 from echocycle.given import require_folder
 from echocycle.last_word import keep_verdict, say_verdict
 from echocycle.methods import options_of
-from echocycle.settings.flags import Flag, Out, Unseen
+from echocycle.settings.flags import Flag, Flat, Out, Unseen
 from echocycle.settings.presets import Preset, for_own_folder, preset
+from echocycle.settings.stages import PrepareSettings
 from echocycle.stage_clock import StageClock
 
 
@@ -25,6 +27,49 @@ def start_of(chosen: Preset, store: Path, run: Path, clock: StageClock) -> Path 
     with clock.stage("start from moving shapes"):
         stages.regress(store, run, making)
     return run
+
+
+def check(
+    path: Path,
+    settings: Annotated[PrepareSettings, Flat] = PrepareSettings(),
+    *,
+    decode: bool = False,
+    json: bool = False,
+    forecast: Annotated[bool, Flag] = False,
+    chosen: Annotated[Preset | None, Unseen] = None,
+) -> dict[str, Any]:
+    """List what is in a folder of videos and what is wrong with it; nothing is written.
+
+    Args:
+        path: Folder with FileList.csv, VolumeTracings.csv and Videos/; of recordings, with videos.csv; of CAMUS; or a
+            frame store.
+        settings: Those that `prepare` will be given.
+        decode: Read every video as well, which takes minutes and finds damaged ones; of a store every byte.
+        json: Print the report as JSON, and nothing else, to standard output.
+        forecast: Say too what `train` would take: time, memory, disk; the networks are timed for it.
+        chosen: The settings that `train` would have; by default those of the preset that suits the machine.
+
+    Raises:
+        Finding: something is wrong with the data (level error), or training would fail.
+        EchocycleError: the files of a store do not belong together.
+    """
+    if json and forecast:
+        raise EchocycleError("--json prints the report alone; ask for --forecast in a call of its own.")
+    found: Finding | None = None
+    report: dict[str, Any] = {}
+    try:
+        report = stages.check(path, settings, decode=decode, json=json)
+    except Finding as error:
+        found = error
+    if forecast and not (Path(path) / "store.json").exists():
+        from echocycle.device import usual_preset
+        from echocycle.forecast.own_folder import forecast_of
+
+        chosen = chosen or for_own_folder(preset(usual_preset()))
+        forecast_of(Path(path), Path("echocycle-runs/own"), chosen).show(details=False)
+    if found is not None:
+        raise found
+    return report
 
 
 def train(

@@ -1,5 +1,6 @@
 """What several tests share: a small phantom and its frame store, made once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from echocycle.datasets.prepare import prepare_store
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.phantom.write import write_phantom
 from echocycle.settings.presets import preset
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Nobody cuts the power of a test; a sync takes 10 to 20 ms. tests/test_files.py tests the real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("echocycle.partial.settle", lambda path: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ import functools
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -484,6 +486,28 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: p
 
     monkeypatch.setattr(stages, "mask", functools.wraps(stages.mask)(interrupted))
     assert main(["mask", "s", "r"]) == 130
+    assert "the same command resumes" in capsys.readouterr().err
+
+
+def test_a_queue_that_ends_a_command_is_answered_like_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_in_order = []
+
+    def ended(*args: Any, **named: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            put_in_order.append(True)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        monkeypatch.setattr(stages, "mask", functools.wraps(stages.mask)(ended))
+        assert main(["mask", "s", "r"]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert put_in_order == [True]
     assert "the same command resumes" in capsys.readouterr().err
 
 

@@ -194,6 +194,11 @@ class Store:
         version: int | None = self.meta.get("phantom_version")
         return version
 
+    @property
+    def time(self) -> str:
+        """`frames`: every frame is there, whatever its rate; `seconds`: all videos were brought to one rate."""
+        return str(self.meta["job"]["settings"].get("time", "frames"))
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -246,7 +251,9 @@ class Store:
     def provenance(self) -> dict[str, Any]:
         """What a result must say about its data."""
         keys = ("id", "source", "color", "phantom_version", "videos", "frames")
-        return {key: self.meta.get(key) for key in keys}
+        found = {key: self.meta.get(key) for key in keys}
+        # runs of before there was a choice stay the same runs: frames are not named
+        return found if self.time == "frames" else {**found, "time": self.time}
 
 
 def mask_sets(store: Path, segmenter: str) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echocycle.data.store import SIZE
+from echocycle.datasets.cycles import beat_length
 from echocycle.datasets.duplicates import find_near_duplicates, fingerprint
 from echocycle.datasets.findings import ORDER, Finding, FindingList, Level, finding_text, merge_findings, plain_finding
 from echocycle.datasets.source import Decoded, Listed, Source
@@ -31,6 +32,10 @@ ASIDE = 0.06
 """Part of the picture's width by which a ventricle must lie beside the middle to tell left from right."""
 SAME_SIDE = 0.85
 FEWEST_FOR_SIDES = 8
+LEAST_OF_A_BEAT = 0.9
+"""Part of a beat that a clip should show."""
+SHORTEST_BEAT = 0.7
+"""Seconds of a video that can hardly show a whole beat: 86 beats a minute."""
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -94,7 +99,7 @@ class CheckReport:
         known = set(self.source.findings)
         for finding in [*(f for f in self.listing if f not in known), *(self.decoding or ())]:
             yield Text.assemble((finding.level, COLOURS[finding.level]), f" {finding.kind}: {finding_text(finding)}")
-        yield Text(self.estimate.text(self.workers))
+        yield Text(f"{self.estimate.text(self.workers)} What `train` takes: `check --forecast`.")
 
 
 CANNOT_TRAIN = ("no-training-label", "no-validation-label", "too-short-for-css")
@@ -114,7 +119,7 @@ def examine(
         read = list(_read_all(source, settings, progress))
         seconds: float | None = time.perf_counter() - started
         lengths = {seen.name: seen.frames for seen in read}
-        decoding: tuple[Finding, ...] | None = tuple(merge_findings(_found(source, read)))
+        decoding: tuple[Finding, ...] | None = tuple(merge_findings(_found(source, settings, read)))
     else:
         lengths, seconds = _sampled(source, settings)
         decoding = None
@@ -140,6 +145,9 @@ class _Seen:
     aside: float | None
     """Place of the traced ventricle beside the middle, as part of the width; negative is left. None without tracing."""
     findings: tuple[Finding, ...]
+    fps: float = math.nan
+    beat: float | None = None
+    """Frames from one beat to the next; None where no beat can be told."""
 
 
 def _look_at(job: tuple[Callable[[Any], Decoded], tuple[Any, PrepareSettings]]) -> _Seen:
@@ -153,7 +161,9 @@ def _look_at(job: tuple[Callable[[Any], Decoded], tuple[Any, PrepareSettings]]) 
         bits = np.unpackbits(np.frombuffer(decoded.traces, np.uint8)).reshape(2, SIZE, SIZE)
         aside = float(np.nonzero(bits)[2].mean() / (SIZE - 1) - 0.5)
     look = fingerprint(decoded.frames)
-    return _Seen(decoded.name, decoded.row.split, len(decoded.frames), look, aside, decoded.findings)
+    fps = math.nan if decoded.row.fps is None else decoded.row.fps
+    beat = beat_length(decoded.frames, fps)
+    return _Seen(decoded.name, decoded.row.split, len(decoded.frames), look, aside, decoded.findings, fps, beat)
 
 
 def _read_all(source: Source, settings: PrepareSettings, progress: Progress | None) -> Iterator[_Seen]:
@@ -165,13 +175,41 @@ def _read_all(source: Source, settings: PrepareSettings, progress: Progress | No
             progress(number, len(source.records))
 
 
-def _found(source: Source, read: Sequence[_Seen]) -> list[Finding]:
+def _found(source: Source, settings: PrepareSettings, read: Sequence[_Seen]) -> list[Finding]:
     """What single videos report, and what comparing them shows."""
     found = [finding for seen in read for finding in seen.findings]
     looked = [seen for seen in read if seen.look is not None]
     prints = [seen.look for seen in looked if seen.look is not None]
     found += find_near_duplicates([seen.name for seen in looked], [seen.split for seen in looked], prints)
+    found += _few_cycles(looked)
+    mixed = None if settings.allow_mixed else source.mixture((seen.name, seen.findings) for seen in looked)
+    if mixed is not None:
+        found.append(mixed)
     return found + _mirrored([(seen.name, seen.aside) for seen in looked if seen.aside is not None])
+
+
+def _few_cycles(read: Sequence[_Seen]) -> list[Finding]:
+    """Videos of which a clip shows less than a beat, and those that hold less than one themselves."""
+    span = RegressSettings().span
+    few = {seen.name: span / seen.beat for seen in read if seen.beat is not None and span < LEAST_OF_A_BEAT * seen.beat}
+    short = [seen for seen in read if seen.frames < SHORTEST_BEAT * seen.fps]
+    found = []
+    if few:
+        first, cycles = next(iter(few.items()))
+        text = (
+            f"A clip of the paper ({span} frames) shows less than a beat of these videos, which have many frames a "
+            f"second. Prepare with --time seconds, or take longer clips. First: {first}: {cycles:.1f} of a beat."
+        )
+        found.append(Finding("note", "too-few-cycles", tuple(few), text))
+    if short:
+        first_seen = short[0]
+        text = (
+            f"These videos are shorter than {SHORTEST_BEAT:g} s, which is less than a beat of a resting heart: end "
+            "systole or end diastole may be missing. First: "
+            f"{first_seen.name}: {first_seen.frames / first_seen.fps:.2f} s."
+        )
+        found.append(Finding("note", "less-than-a-beat", tuple(seen.name for seen in short), text))
+    return found
 
 
 def _mirrored(places: Sequence[tuple[str, float]]) -> list[Finding]:
@@ -191,7 +229,7 @@ def _mirrored(places: Sequence[tuple[str, float]]) -> list[Finding]:
 
 def decode_findings(source: Source, settings: PrepareSettings, *, progress: Progress | None = None) -> list[Finding]:
     """What reading every video of a folder would report, without keeping a frame."""
-    return merge_findings(_found(source, list(_read_all(source, settings, progress))))
+    return merge_findings(_found(source, settings, list(_read_all(source, settings, progress))))
 
 
 # ------------------------------------------------------------------------------------------------- time and disk

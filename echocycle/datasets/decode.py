@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from echocycle.datasets.records import EchonetSettings, Record
 from echocycle.datasets.source import IDENTITY, TRACE_BYTES, Decoded, Row, affine_text, annotation_of, number_or_none
 from echocycle.errors import EchocycleError
 from echocycle.files import sha256
+from echocycle.recordings.archive import opened
+from echocycle.recordings.video import Recording
 from echocycle.settings.stages import PrepareSettings
 
 
@@ -40,7 +43,8 @@ def decode_video(job: tuple[Record, PrepareSettings]) -> Decoded:
     """Read, cut and measure one video. A damaged one is reported and left out, whatever is wrong with it."""
     record, settings = job
     try:
-        return _decode(record, settings)
+        with opened(record.path) as file:
+            return _decode(record, file, settings)
     except Exception as error:  # one bad file never ends a batch
         known = isinstance(error, EchocycleError)
         words = str(error) if known else f"{record.path} fails in an unexpected way ({error!r})."
@@ -48,7 +52,7 @@ def decode_video(job: tuple[Record, PrepareSettings]) -> Decoded:
         return Decoded(record.name, None, None, b"", (finding,))
 
 
-def _decode(record: Record, settings: PrepareSettings) -> Decoded:
+def _decode(record: Record, file: Path, settings: PrepareSettings) -> Decoded:
     from echocycle.recordings.recording import read_recording
 
     findings: list[Finding] = []
@@ -56,22 +60,21 @@ def _decode(record: Record, settings: PrepareSettings) -> Decoded:
     def note(level: Level, kind: str, message: str) -> None:
         findings.append(Finding(level, kind, (record.name,), message))
 
-    recording = read_recording(
-        record.path, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise"
-    )
+    recording = read_recording(file, color=settings.color, damaged="cut" if settings.damaged == "cut" else "raise")
     for text in recording.notes:
         note("note", "video-note", text)
     compare_with_list(record, recording, note)
-    frames, affine, spacing, sector = recording.frames, IDENTITY, recording.spacing_mm, None
-    height, width = frames.shape[1:3]
-    if (height, width) != (SIZE, SIZE):
-        frames, affine, spacing, sector = _cut(recording, settings, note)
-    check_orientation(recording.frames, note)  # as it came: a cut looks for a sector that points up
+    height, width = recording.frames.shape[1:3]
+    frames, affine, spacing, sector, was_turned = _cut(recording, settings, note)
+    if not was_turned:
+        check_orientation(recording.frames, note)  # as it came: a cut looks for a sector that points up
     ed_frame = es_frame = -1
     traces = bytes(2 * TRACE_BYTES)
-    pair = traced_pair(record, len(frames), height, width, reader_settings(settings))
+    stored = recording.stored_frames  # frame numbers in lists are those of the file, not of an even grid
+    count = len(frames) if stored is None else int(stored.max()) + 1
+    pair = traced_pair(record, count, height, width, reader_settings(settings))
     if record.contours:
-        from_files = contour_pair(record, len(frames), height, width)
+        from_files = contour_pair(record, count, height, width)
         if isinstance(from_files, Finding):
             findings.append(from_files)
         else:
@@ -81,7 +84,7 @@ def _decode(record: Record, settings: PrepareSettings) -> Decoded:
         findings += pair.notes
         compare_with_picture(recording.frames, pair.masks, sector, note)
         if masks.any(axis=(1, 2)).all():
-            ed_frame, es_frame = pair.ed_frame, pair.es_frame
+            ed_frame, es_frame = (_place(frame, stored) for frame in (pair.ed_frame, pair.es_frame))
             traces = np.packbits(masks.reshape(2, -1), axis=1).tobytes()
             compare_with_label(pair.masks, record.ef, recording.spacing_mm, note)
         else:
@@ -103,26 +106,37 @@ def _decode(record: Record, settings: PrepareSettings) -> Decoded:
         affine=affine_text(affine),
         spacing_row_mm=number_or_none(spacing[0]),
         spacing_column_mm=number_or_none(spacing[1]),
-        sha256=sha256(record.path),
+        sha256=sha256(file),
     )
     return Decoded(record.name, np.ascontiguousarray(frames), row, traces, tuple(findings))
 
 
-def _cut(recording: Any, settings: PrepareSettings, note: Callable[[Level, str, str], None]) -> Any:
-    """Frames of another size: the sector is found, cut and resized."""
+def _place(frame: int, stored: np.ndarray | None) -> int:
+    """Where the frame of a file is on the even grid that its frames were put on."""
+    return frame if stored is None else int(np.abs(stored - frame).argmin())
+
+
+def _cut(recording: Recording, settings: PrepareSettings, note: Callable[[Level, str, str], None]) -> Any:
+    """What `predict` sees of a recording: the sector cut out and resized, or a picture of the store's size as it is,
+    turned where its probe is surely not at the top; affine, spacing, sector, and whether it was turned."""
     from echocycle.recordings.sector import cut_sector
 
     cut = cut_sector(recording, size=SIZE)
+    affine = tuple(np.asarray(cut.affine).reshape(-1).tolist())
+    more = cut.notes[len(recording.notes) :]
+    for text in more:
+        note("note", "sector-note", text)
+    if cut.sector is None:
+        kept = cut.colours if settings.color else cut.frames
+        return kept, affine, cut.spacing_mm, None, affine != IDENTITY
     frames = cut.frames
     if settings.color:
         frames = np.repeat(frames[..., None], 3, axis=-1)
         note("note", "colour-lost", "The video had to be cut; it is kept in grey.")
     shape = "x".join(map(str, recording.frames.shape[1:3]))
     note("note", "resized", f"A video of {shape} pixels is cut to its sector and resized to {SIZE}x{SIZE}.")
-    for text in cut.notes:
-        note("note", "sector-note", text)
-    sector = cut.sector.mask if cut.sector is not None and cut.sector.has_edges else None
-    return frames, tuple(np.asarray(cut.affine).reshape(-1).tolist()), cut.spacing_mm, sector
+    sector = cut.sector.mask if cut.sector.has_edges else None
+    return frames, affine, cut.spacing_mm, sector, False
 
 
 def _in_store_pixels(masks: np.ndarray, affine: tuple[float, ...]) -> np.ndarray:

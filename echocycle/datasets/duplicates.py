@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echocycle.datasets.findings import Finding, FindingList
-from echocycle.files import sha256
+from echocycle.recordings.archive import digest_of, size_of
 
 THUMBNAIL = 16
 """Height and width in pixels of the pictures that are compared."""
@@ -26,14 +26,14 @@ def find_identical_files(
     """Report files with the same bytes: an error where they are in several splits. Reads only files of equal size."""
     by_size: defaultdict[int, list[int]] = defaultdict(list)
     for index, path in enumerate(paths):
-        size = path.stat().st_size
+        size = size_of(path)
         if size:  # an empty file is reported when it is read
             by_size[size].append(index)
     by_hash: defaultdict[str, list[int]] = defaultdict(list)
     for group in by_size.values():
         if len(group) > 1:
             for index in group:
-                by_hash[sha256(paths[index])].append(index)
+                by_hash[digest_of(paths[index])].append(index)
     across: list[str] = []
     within: list[str] = []
     for same in by_hash.values():

@@ -1,54 +1,40 @@
 """What lies in a folder: recordings at any depth, and what they are called in a store."""
 
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from echocycle.datasets.lookup import is_recording, nfc, without_suffix
+from echocycle.datasets.lookup import nfc, without_suffix
+from echocycle.errors import EchocycleError
+from echocycle.recordings.find import RESULTS, Found, find_recordings
 
-RESULTS = ("run.json", "store.json", "predictions.csv")
-"""Files by which a folder of results is known."""
+
+def recordings_below(folder: Path) -> tuple[list[Path], list[Found]]:
+    """Recordings below a folder in order, members of zip archives among them; and what cannot be reached."""
+    try:
+        found = list(find_recordings([folder]))
+    except EchocycleError:  # there is none
+        return [], []
+    paths = [folder / each.path.relative_to(each.top) for each in found if each.path is not None]
+    return paths, [each for each in found if each.problem]
 
 
-def walk_recordings(folder: Path) -> Iterator[Path]:
-    """Recordings below a folder, by name; hidden files and folders are passed over, links to folders not followed, and
-    neither is what echocycle wrote itself: runs, stores and predictions with their videos."""
+def holds_recordings(folder: Path) -> bool:
+    """Whether a folder holds recordings, or what says why it cannot be reached, and is no run and no store."""
     if any((folder / name).exists() for name in RESULTS):
-        return
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk_recordings(path)
-        elif entry.is_file() and is_recording(path) and not is_other_dicom(path):
-            yield path
-
-
-def is_other_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM object that is no picture: a directory, a report, a segmentation, a presentation."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    if path.suffix.lower() not in ("", ".dcm", ".dicom") and path.name.upper() != "DICOMDIR":
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-    except (InvalidDicomError, OSError):
+        return next(find_recordings([folder]), None) is not None
+    except EchocycleError:
         return False
-    except Exception:  # a damaged header: reading the recording will say so
-        return False
-    return path.name.upper() == "DICOMDIR" or header.get("Modality") in ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE")
 
 
 def store_name(root: Path, path: Path) -> str:
     """A recording's name in the store: its path without suffix, folders joined by `-`."""
     parts = path.relative_to(root).parts
-    text = "-".join((*parts[:-1], without_suffix(parts[-1])))
+    folders = [part.removesuffix(".zip!") for part in parts[:-1]]
+    text = "-".join((*folders, without_suffix(parts[-1])))
     return nfc(os.fsencode(text).decode("utf-8", "backslashreplace"))
 
 

@@ -1,9 +1,10 @@
 """Which layout a folder has, and its reader: `DATASETS` is the only list of layouts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from echocycle.datasets.at_rate import AtRate
 from echocycle.datasets.camus import is_camus
 from echocycle.datasets.camus_source import camus_source
 from echocycle.datasets.source import Source
@@ -41,4 +42,5 @@ def layout_of(root: Path) -> str:
 def open_source(root: Path, settings: PrepareSettings) -> Source:
     """What a folder holds, read by the reader of its layout."""
     root = Path(root)
-    return DATASETS[layout_of(root)].read(root, settings)
+    source = DATASETS[layout_of(root)].read(root, settings)
+    return replace(source, decode=AtRate(source.decode)) if settings.time == "seconds" else source

@@ -63,7 +63,7 @@ def _write(
     settings: PrepareSettings,
     progress: Callable[[int, int], None] | None,
 ) -> Store:
-    writer = _Writer(store, job)
+    writer = _Writer(store, job, settings)
     if writer.whole:
         return writer.close()
     todo = [record for record, name in zip(source.records, source.names, strict=True) if name not in writer.done]
@@ -104,7 +104,8 @@ def _decode_all(
 class _Writer:
     """Appends videos to a partial store; one line of journal.jsonl stands for one whole video."""
 
-    def __init__(self, store: Path, job: dict[str, Any]):
+    def __init__(self, store: Path, job: dict[str, Any], settings: PrepareSettings):
+        self.settings = settings
         self._made = PartialFolder(store, job, seal="store.json", private=("traces.bin", "journal.jsonl"))
         self.folder, self.job = self._made.path, self._made.job
         self.whole = not self._made.begin(check=Store)
@@ -164,6 +165,8 @@ class _Writer:
             )
         rows = [entry["row"] for entry in self.kept]
         self._check(rows)
+        if not self.settings.allow_mixed:
+            source.refuse_mixture((e["row"]["name"], map(finding_of, e["findings"])) for e in self.kept)
         text = io.StringIO()
         table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
         table.writeheader()
@@ -178,7 +181,7 @@ class _Writer:
         findings = merge_findings(source.findings, [finding_of(f) for e in self.entries for f in e["findings"]])
         report = {**source.report, "findings": [plain_finding(finding) for finding in findings]}
         write_json(self.folder / "report.json", report)
-        if phantom:
+        if phantom and self.job["settings"].get("time", "frames") == "frames":  # the true masks are of every frame
             write_truth(self.folder, source.root, [row["name"] for row in rows])
         write_json(self.folder / CHECKSUMS, checksums(self.folder))
         self._made.seal(

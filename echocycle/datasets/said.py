@@ -1,11 +1,14 @@
 """Stages `check` and `prepare` as a person sees them: with a bar, and a word on what was found."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from echocycle.console import console, output
 from echocycle.data.store import Store, mask_names
 from echocycle.datasets.check import examine
+from echocycle.datasets.croissant import NAME as CROISSANT
+from echocycle.datasets.croissant import UNKNOWN, write_croissant
 from echocycle.datasets.findings import finding_of, finding_text
 from echocycle.datasets.open import layout_of, open_source
 from echocycle.datasets.prepare import prepare_store
@@ -59,6 +62,9 @@ def prepare_folder(path: Path, store: Path, settings: PrepareSettings) -> Store:
     """The frame store of a folder; what was found in it is said."""
     with track("Reading videos") as progress:
         made = prepare_store(path, store, settings, progress=progress)
+    written = (made.path / CROISSANT).exists()
+    if settings.license != UNKNOWN or (not written and os.access(made.path, os.W_OK)):
+        write_croissant(made.path, settings.license)
     findings = read_json(made.path / "report.json")["findings"]
     for finding in findings:
         if finding["level"] != "note" or finding["kind"] == "splits-assigned":

@@ -1,7 +1,7 @@
 """What every reader of a data set gives: a listing, and a function that decodes one of its videos."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from echocycle.data.store import SIZE
 from echocycle.datasets.findings import Finding
+from echocycle.datasets.mixed import mixed_sources
 from echocycle.errors import EchocycleError
 from echocycle.settings.stages import PrepareSettings
 
@@ -97,6 +98,16 @@ class Source:
         for finding in self.findings:
             if finding.stops:
                 raise EchocycleError(f"{self.root}: {finding.message}")
+
+    def mixture(self, videos: Iterable[tuple[str, Iterable[Finding]]]) -> Finding | None:
+        """An error where recordings of one's own, each with its findings, come from two sources."""
+        return mixed_sources(videos) if self.release == "videos" else None
+
+    def refuse_mixture(self, videos: Iterable[tuple[str, Iterable[Finding]]]) -> None:
+        """Raise it."""
+        mixed = self.mixture(videos)
+        if mixed is not None:
+            raise EchocycleError(f"{self.root}: {mixed.message} What was decoded is kept for that.")
 
 
 def number_or_none(value: float) -> float | None:

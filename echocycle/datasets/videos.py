@@ -20,14 +20,15 @@ from echocycle.datasets.duplicates import find_identical_files
 from echocycle.datasets.echonet import check_labels, check_patients, is_echonet, where_echonet_is
 from echocycle.datasets.echonet_tracings import check_tracings, read_chords
 from echocycle.datasets.findings import FindingList, short
-from echocycle.datasets.folders import distinct_names, walk_recordings
+from echocycle.datasets.folders import distinct_names, holds_recordings, recordings_below
 from echocycle.datasets.listing import check_rows, parse_listing
 from echocycle.datasets.lookup import Lookup, nfc, without_suffix
+from echocycle.datasets.measurements import MEASUREMENTS, is_measurements, one_row_a_video
 from echocycle.datasets.records import FILE_LIST, TRACINGS, EchonetFolder, EchonetSettings, Record, Tracing
 from echocycle.datasets.splits import fill_splits
 from echocycle.errors import EchocycleError
 
-LISTS = ("videos.csv", "videos.tsv", FILE_LIST)
+LISTS = ("videos.csv", "videos.tsv", FILE_LIST, MEASUREMENTS)
 """What the list may be called, in any capitals."""
 
 OTHER_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
@@ -37,7 +38,7 @@ def is_videos(root: Path) -> bool:
     """Whether a folder holds recordings and neither it nor a folder next to it is laid out as EchoNet-Dynamic is."""
     if not root.is_dir() or is_echonet(root) or (find_list(root) is None and where_echonet_is(root)):
         return False
-    return next(walk_recordings(root), None) is not None
+    return holds_recordings(root)
 
 
 def read_videos(root: Path, settings: EchonetSettings) -> EchonetFolder:
@@ -48,9 +49,14 @@ def read_videos(root: Path, settings: EchonetSettings) -> EchonetFolder:
     listing = _listing(table, settings, findings) if table else None
     contour_files = _contour_files(root, table, listing, findings)
     used = {path.resolve() for files in contour_files.values() for _, path in files}
-    on_disk = [path for path in walk_recordings(root) if path.resolve() not in used]
+    below, problems = recordings_below(root)
+    on_disk = [path for path in below if path.resolve() not in used]
     if not on_disk:
-        raise EchocycleError(f"{root} holds no recording. Put DICOM cines or video files there.")
+        reason = f" {problems[0].problem}" if problems else ""
+        raise EchocycleError(f"{root} holds no recording. Put DICOM cines or video files there.{reason}")
+    for problem in problems:
+        place = os.path.relpath(problem.origin, root.absolute())
+        findings.add_one("error", "not-reached", place, str(problem.problem))
     names = distinct_names(root, on_disk)
     paths: dict[int, Path] = {}
     if listing is not None and table is not None:
@@ -108,7 +114,8 @@ def _note_other_tables(root: Path, table: Path | None, findings: FindingList) ->
 
 def _listing(table: Path, settings: EchonetSettings, findings: FindingList) -> pd.DataFrame:
     listing, _ = parse_listing(table, settings, findings)
-    return listing.assign(written=listing["name"] + listing["suffix"])
+    listing = listing.assign(written=listing["name"] + listing["suffix"])
+    return one_row_a_video(listing, table, findings) if is_measurements(table) else listing
 
 
 def _find_files(table: Path, listing: pd.DataFrame, lookup: Lookup, findings: FindingList) -> dict[int, Path]:

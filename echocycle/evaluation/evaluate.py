@@ -93,6 +93,6 @@ def _evaluate(
         metrics = evaluate_segmenter(run, bundle, store, videos, settings, journal, made, device)
     else:
         metrics = evaluate_regressor(run, bundle, store, videos, settings, journal, made, device, whose)
-    of = {"job": asdict(job), "run": whose, "model": bundle.id, "precision": settings.precision}
+    of = {"job": asdict(job), "run": whose, "model": bundle.id, "precision": settings.precision, "time": settings.time}
     made.seal({**of, **metrics})
     made.close()

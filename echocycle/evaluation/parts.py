@@ -7,6 +7,7 @@ import pandas as pd
 
 from echocycle.bundle import Bundle
 from echocycle.data.store import Store
+from echocycle.data.store_at_rate import seen_by
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predict
 from echocycle.evaluation.journal import RowJournal
@@ -43,16 +44,18 @@ def evaluate_regressor(
     device: Any,
     whose: dict[str, Any],
 ) -> dict[str, Any]:
-    regressor, segmenter = bundle.regressor, bundle.segmenter
-    assert regressor is not None
+    store = seen_by(store, settings.time, bundle.reference, str(bundle.path))
+    regressors, segmenter = bundle.regressors, bundle.segmenter
+    assert regressors
+    takes_masks = any(part.spec.takes_masks for part in regressors)
     if segmenter is None and "beat-by-beat" in settings.protocol:
         raise EchocycleError(
             f"Protocol beat-by-beat finds the beats in masks, and the model of {run.path} has no segmenter; train it "
             "with --masks, or choose another protocol."
         )
-    wanted = regressor.spec.takes_masks or "beat-by-beat" in settings.protocol
+    wanted = takes_masks or "beat-by-beat" in settings.protocol
     masks = store.masks_of(segmenter.hash) if wanted and segmenter is not None else None
-    if regressor.spec.takes_masks and masks is None:
+    if takes_masks and masks is None:
         raise EchocycleError(
             f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
         )
@@ -63,7 +66,7 @@ def evaluate_regressor(
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
 
     def make(video: int) -> list[dict[str, Any]]:
-        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, whose, segmenter)
+        rows = predict.predict_video_rows(regressors, store, masks, video, settings, device, whose, segmenter)
         return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
     rows = [row for rows in journal.over(f"Evaluating {run.id}", labelled, make) for row in rows]
@@ -90,6 +93,7 @@ def evaluate_segmenter(
     made: PartialFolder,
     device: Any,
 ) -> dict[str, Any]:
+    store = seen_by(store, settings.time, bundle.reference, str(bundle.path))
     segmenter = bundle.segmenter
     assert segmenter is not None
     masks = store.masks_of(segmenter.hash)

@@ -1,6 +1,6 @@
 """A trained model on the videos of a store: EF of clips, Dice of masks, EF by discs; streamed, a video at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from echocycle.data.clips import clip_start, clip_starts
 from echocycle.data.mask_set import MaskSet
 from echocycle.data.store import SIZE, Store
 from echocycle.evaluation.tables import dice_row
-from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
+from echocycle.inference.clips import THRESHOLD, at_store_size, longest, members_on_clips
 from echocycle.inference.masks import probabilities
 from echocycle.models.specs import Part
 from echocycle.settings.stages import EvaluateSettings
@@ -45,7 +45,7 @@ def beat_starts(area: np.ndarray, spec: Any) -> list[int]:
 
 
 def predict_video_rows(
-    regressor: Part,
+    regressors: Sequence[Part],
     store: Store,
     masks: MaskSet | None,
     video: int,
@@ -54,15 +54,15 @@ def predict_video_rows(
     identity: dict[str, Any],
     segmenter: Part | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of predictions.csv of one video; `identity` gives run, method and seed.
+    """The rows of predictions.csv of one video, each the mean of all EF networks; `identity` has run, method, seed.
 
     `beat-by-beat`, for which alone the segmenter is needed, gives the mean over beats in one row, or none where no
     beat is found.
     """
     row = store.index.iloc[video]
-    spec = regressor.spec
-    assert masks is not None or not spec.takes_masks
-    reader = (lambda numbers: masks.probabilities(video, numbers)) if spec.takes_masks and masks is not None else None
+    spec = longest(regressors)
+    assert masks is not None or not any(part.spec.takes_masks for part in regressors)
+    reader = None if masks is None else (lambda numbers: masks.probabilities(video, numbers))
     for protocol in settings.protocol:
         if protocol == "beat-by-beat":
             assert segmenter is not None
@@ -72,7 +72,9 @@ def predict_video_rows(
                 continue
         else:
             starts = starts_of(protocol, store.n_frames(video), spec, settings, row["name"])
-        ef = predict_clips(regressor, store.frames(video), reader, starts, settings.batch, device, settings.precision)
+        ef = members_on_clips(
+            regressors, store.frames(video), reader, starts, settings.batch, device, settings.precision
+        ).mean(0)
         names = [protocol] * len(starts) if protocol != "one-clip" else [f"one-clip-{s}" for s in settings.clip_seeds]
         clips: list[tuple[str, int | None, float]] = list(zip(names, starts, ef, strict=True))
         if protocol == "beat-by-beat":  # two beats can have the same clip, so their mean is all that is told

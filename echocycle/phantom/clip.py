@@ -69,7 +69,6 @@ def clip_name(index: int, settings: PhantomSettings) -> str:
 
 
 def label_of(plan: ClipPlan) -> tuple[float, float, float]:
-    """EDV and ESV in ml and EF in percent, from the volumes of the two traced frames."""
-    volumes = plan.volumes_ml
-    edv, esv = float(volumes[plan.motion.ed_frame]), float(volumes[plan.motion.es_frame])
+    """EDV and ESV in ml and EF in percent, as the reader finds them in the two traced frames."""
+    edv, esv = plan.volumes_read
     return edv, esv, 100 * (edv - esv) / edv

@@ -20,6 +20,7 @@ from echocycle.errors import EchocycleError
 from echocycle.phantom.look import Look
 from echocycle.phantom.motion import Motion, draw_motion, draw_motion_1
 from echocycle.phantom.patient import Patient, draw_patient, normal_score, stream
+from echocycle.phantom.reader import Hand, as_read, draw_hands, volume_ratio
 from echocycle.phantom.settings import PhantomSettings
 
 SIZE = 112  # pixels, height and width of the frame
@@ -160,6 +161,8 @@ class ClipPlan:
     look: Look
     heart: Heart
     motion: Motion
+    hands: tuple[Hand, Hand] | None = None
+    """The reader's hand in the two traced frames; None: he draws the truth."""
 
     @property
     def volumes_ml(self) -> NDArray[np.float64]:
@@ -167,10 +170,28 @@ class ClipPlan:
         return self.heart.volumes_ml(self.motion.contraction)
 
     @property
-    def chords(self) -> NDArray[np.float64]:
-        """Tracings of the ED and the ES frame, (2, 21, 4)."""
+    def true_chords(self) -> NDArray[np.float64]:
+        """The true outlines of the ED and the ES frame as tracings, (2, 21, 4)."""
         frames = (self.motion.ed_frame, self.motion.es_frame)
         return np.stack([self.heart.chords(self.motion.contraction[t], tuple(self.motion.drift[t])) for t in frames])
+
+    @property
+    def chords(self) -> NDArray[np.float64]:
+        """Tracings of the ED and the ES frame as the reader drew them, (2, 21, 4)."""
+        if self.hands is None:
+            return self.true_chords
+        return np.stack([as_read(one, hand) for one, hand in zip(self.true_chords, self.hands, strict=True)])
+
+    @property
+    def volumes_read(self) -> tuple[float, float]:
+        """EDV and ESV in ml as the reader finds them: the true ones, as far off as his outlines are by discs."""
+        true = [float(self.volumes_ml[t]) for t in (self.motion.ed_frame, self.motion.es_frame)]
+        if self.hands is None:
+            return true[0], true[1]
+        ratios = [volume_ratio(read, clean) for read, clean in zip(self.chords, self.true_chords, strict=True)]
+        # no reader calls the smaller of the two end diastole
+        edv = true[0] * ratios[0]
+        return edv, min(true[1] * ratios[1], 0.97 * edv)
 
 
 def plan_clip(index: int, settings: PhantomSettings) -> ClipPlan:
@@ -179,7 +200,9 @@ def plan_clip(index: int, settings: PhantomSettings) -> ClipPlan:
     heart = draw_heart(patient, look, stream(settings, index, "heart"), stream(settings, index, "disease"))
     draw = draw_motion if settings.version > 1 else draw_motion_1
     motion = draw(patient, look, stream(settings, index, "motion"))
-    return ClipPlan(patient, look, heart, motion)
+    noise = settings.reader_noise
+    hands = draw_hands(noise, stream(settings, index, "reader")) if noise else None
+    return ClipPlan(patient, look, heart, motion, hands)
 
 
 def draw_look(index: int, settings: PhantomSettings) -> Look:
@@ -214,7 +237,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: 
         spacing_mm=1.0,
         oblique=look.heart_oblique,
     )
-    shape = _diseased(shape, patient, disease)
+    shape = _remodelled(_diseased(shape, patient, disease), patient, disease)
     width_ratio = patient.width_ratio * look.heart_slimness
     shape = replace(shape, half_width=width_ratio / 2)
     mean_profile = float(shape.profile((np.arange(STEPS) + 0.5) / STEPS).mean())
@@ -231,7 +254,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: 
         apex_descent=rng.uniform(0.05, 0.35) * shape.shortening * length,
         spacing_mm=(patient.edv_ml * MM3_PER_ML / pixels) ** (1 / 3),
     )
-    return _place(sized, look, rng, may_shrink=look.heart_size != 1.0)
+    return _place(sized, look, rng, may_shrink=look.heart_size != 1.0 or patient.remodelled > 0)
 
 
 def _diseased(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart:
@@ -248,6 +271,25 @@ def _diseased(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart
             shape = replace(shape, lean=(0.3 + 0.3 * amount) * (1 if side < 0.5 else -1))
     if patient.foreshortened:
         shape = replace(shape, bluntness=shape.bluntness + 0.25, shortening=0.8 * shape.shortening)
+    return shape
+
+
+def _remodelled(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart:
+    """The shape of a failing heart: blunt, thin-walled, wide at its base; the mitral plane descends less, and a segment
+    may hardly narrow at all."""
+    amount = patient.remodelled
+    if not amount:
+        return shape
+    blunter, wider, thinner, shorter, weak, place = rng.uniform(size=6)
+    shape = replace(
+        shape,
+        bluntness=shape.bluntness + 0.4 * amount * blunter,
+        base=min(shape.base + 0.1 * amount * wider, 0.9),
+        wall=shape.wall * (1 - 0.4 * amount * thinner),
+        shortening=shape.shortening * (1 - 0.6 * amount * shorter),
+    )
+    if not shape.lazy and weak < 0.5 * amount:
+        shape = replace(shape, lazy=0.4 + weak, lazy_at=0.1 + 0.7 * place)
     return shape
 
 

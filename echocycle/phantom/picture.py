@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from echocycle.phantom.heart import SIZE, STEPS, ClipPlan, Heart
 from echocycle.phantom.look import Look
-from echocycle.phantom.reader import as_seen, moved_less
+from echocycle.phantom.seen import as_seen, moved_less
 
 Floats = NDArray[np.float32]
 Take = Callable[[int, int], NDArray[np.complex64]]

@@ -1,9 +1,10 @@
 """The phantom's settings: how many clips, of what kind, and every number of their look. Imports nothing heavy."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Literal
 
 from echocycle.phantom.look import OLD_LOOK, SECOND_LOOK, Look, Ranges, require_range
+from echocycle.phantom.worlds import world_settings
 
 PHANTOM_VERSION = 2
 
@@ -50,12 +51,27 @@ class PhantomSettings:
     """The numbers of the rendering; what is left at its default takes the version's and the hospital's number."""
     uniform_ef: tuple[float, float] | None = None
     """Lowest and highest EF, percent, of hearts of which each EF is as frequent; empty: as frequent as in patients."""
+    remodelled_share: float = 0.0
+    """How often a heart with an EF under 50 is remodelled, as failing hearts are: larger, rounder, with thin walls of
+    which a part hardly moves, a mitral plane that hardly descends, a slower systole, and leaflets that open less. The
+    lower its EF, the more of it."""
     randomise: bool = False
     """Let every clip draw its own look from `ranges` (domain randomisation)."""
     ranges: Ranges = field(default_factory=Ranges)
     """The ranges of `randomise`."""
+    reader_noise: float = 0.0
+    """How far tracings, and the volumes and EF read from them, lie from the truth; at 1 as those of two readers do."""
+    world: Literal["usual", "hard"] = "usual"
+    """`hard`: several machines, haze, drop-out, foreshortening and readers that differ, so that methods can be told
+    apart; what is left at its default takes the world's number."""
 
     def __post_init__(self) -> None:
+        usual_world = {one.name: one.default if one.default is not MISSING else Look() for one in fields(self)}
+        usual_world["ranges"] = Ranges()
+        for name, value in world_settings(self.world).items():
+            if getattr(self, name) == usual_world[name]:
+                object.__setattr__(self, name, value)
+        require_range(0 <= self.reader_noise <= 3, f"reader_noise is {self.reader_noise}; it lies between 0 and 3.")
         require_range(self.videos >= 1, f"videos is {self.videos}; make at least one.")
         require_range(self.val >= 0 and self.test >= 0, f"val is {self.val} and test {self.test}; neither is negative.")
         require_range(
@@ -69,7 +85,8 @@ class PhantomSettings:
             f"frames_min, frames_median and frames_max are {self.frames_min}, {self.frames_median} and "
             f"{self.frames_max}; they must rise in this order, from {SHORTEST_CLIP} on (one heart beat).",
         )
-        for name in ("usual_fps_share", "irregular_share", "pathological_share", "foreshortened_share", "quality"):
+        shares = ("usual_fps_share", "irregular_share", "pathological_share", "foreshortened_share", "remodelled_share")
+        for name in (*shares, "quality"):
             value = getattr(self, name)
             require_range(0 <= value <= 1, f"{name} is {value}; it must lie between 0 and 1.")
         if self.uniform_ef is not None:

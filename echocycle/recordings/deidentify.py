@@ -19,6 +19,7 @@ import numpy as np
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import printable, replacing, sha256
+from echocycle.recordings.archive import opened
 from echocycle.recordings.dicom import is_dicom
 from echocycle.recordings.dicom_file import open_dicom
 from echocycle.recordings.find import find_recordings
@@ -217,7 +218,8 @@ def deidentify_all(
         try:
             if found.path is None:
                 raise EchocycleError(str(found.problem))
-            written.append(deidentify(found.path, out, salt=salt, format=format))
+            with opened(found.path) as file:
+                written.append(deidentify(file, out, salt=salt, format=format))
         except EchocycleError as error:
             problems += 1
             console.print(printable(str(error)), style="red", soft_wrap=True, highlight=False)

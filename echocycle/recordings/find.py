@@ -1,36 +1,35 @@
 """Start of the flow, before anything is read: files, folders, DICOMDIR and zip in, one recording after the other out.
 
-Folders are walked lazily and in the order of names, so that an archive of a million files starts at once and two runs
-agree. Hidden files and folders are passed over. A zip is never unpacked whole: its members lie in a temporary folder
-one at a time, and each is gone when the next one is asked for.
+The one finder of all stages: `check`, `prepare`, `train`, `predict` and `deidentify` meet the same recordings. Folders
+are walked lazily and in the order of names, so that an archive of a million files starts at once and two runs agree.
+Passed over are hidden files and folders, documents that lie beside the pictures of a study, and what echocycle wrote.
 """
 
 import os
-import shutil
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from echocycle.errors import EchocycleError
+from echocycle.recordings.archive import head, is_zip, members, size_of
 from echocycle.recordings.dicom import is_dicom
 from echocycle.recordings.dicom_file import open_dicom
 from echocycle.recordings.header import items
-from echocycle.recordings.recording import SUPPORTED, may_be_recording
+from echocycle.recordings.recording import SUPPORTED, VIDEO_SUFFIXES, may_be_recording
 
-LARGEST_MEMBER = 2 << 30
-"""Bytes that one member of a zip may unpack to."""
-LARGEST_RATIO = 200
-"""How many times its own size a zip may unpack to; what unpacks to less than `ALWAYS_FINE` may exceed it."""
-ALWAYS_FINE = 1 << 30
-MOST_MEMBERS = 100_000
 LARGEST_DIRECTORY = 256 << 20
 """Bytes of a DICOMDIR; one of a hundred thousand pictures has fewer."""
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
-DOCUMENT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{family}." for family in ("88", "11", "9", "104"))
-"""Structured reports, presentation states, waveforms, encapsulated documents."""
+DOCUMENT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{family}." for family in ("88", "11", "9", "104", "66", "481"))
+"""Structured reports, presentation states, waveforms, encapsulated documents, segmentations, radiotherapy."""
+DOCUMENTS = ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTDOSE")
+"""The same by their modality, for files that do not state their class."""
+RESULTS = ("run.json", "store.json", "started.json")
+"""Files by which a folder of results is known: a run, a store, one of them half made."""
+ZARR = ".zarr"
+OVERLAY = ".overlay.mp4"
+"""How the videos end that `predict` makes; each lies beside a JSON."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,27 @@ class Found:
     """A recording to read, or a sentence about one that cannot be reached."""
 
     path: Path | None
-    """What to read. A member of a zip lies there only until the next one is asked for. None if there is a problem."""
+    """What to read; of a member of a zip the path that stands for it (`archive.py`). None if there is a problem."""
     origin: str
     """Where it comes from, in words for people and files: an absolute path, or `/folder/study.zip!/inner/IM_0001`."""
     problem: str | None = None
     """Why it cannot be read, one sentence that names it; None if all is well."""
+    top: Path = Path()
+    """The folder that was named, or that holds the file that was named."""
+    refused: bool = False
+    """Whether the system refused to look at it."""
 
 
 def find_recordings(inputs: Iterable[Path | str], *, exclude: Iterable[Path | str] = ()) -> Iterator[Found]:
     """Find recordings in files, folders, DICOMDIR files and zip archives.
 
     A file that is named is always given out, whatever it is: reading it will say what is wrong. In folders and
-    archives only what may be a recording is. Each file comes once, however often it is named or linked to.
+    archives only what may be a recording is. Each file comes once, however often it is named or linked to. Links to
+    folders are followed; what is in a folder that is walked anyway keeps the name of its real place.
 
     Args:
         inputs: files and folders. A missing one is a problem, not an exception.
-        exclude: files and folders that are passed over, such as the folder of results.
+        exclude: files and folders that are passed over, such as the folder of results, unless they are named.
 
     Raises:
         EchocycleError: `inputs` is empty, or not one recording and not one problem was found in them.
@@ -63,13 +67,21 @@ def find_recordings(inputs: Iterable[Path | str], *, exclude: Iterable[Path | st
         raise EchocycleError(f"Name at least one recording or folder; supported are {SUPPORTED}.")
     walk = _Walk(named, {Path(path).resolve() for path in exclude})
     found_any = False
+    empty: list[Path] = []
     for path in named:
+        walk.met_again = found_here = False
         for found in walk.named(path):
-            found_any = True
+            found_any = found_here = True
             yield found
+        if not found_here and not walk.met_again:
+            empty.append(path)
     if not found_any:
         names = ", ".join(str(path) for path in named[:3]) + (" and others" if len(named) > 3 else "")
-        raise EchocycleError(f"No recording was found in {names}; supported are {SUPPORTED}.")
+        raise EchocycleError(
+            f"{names} {'holds' if len(named) == 1 else 'hold'} no recording; supported are {SUPPORTED}."
+        )
+    for path in empty:
+        yield _problem(path, f"holds no recording; supported are {SUPPORTED}", path)
 
 
 class _Walk:
@@ -77,108 +89,132 @@ class _Walk:
 
     def __init__(self, inputs: list[Path], excluded: set[Path]) -> None:
         self.roots = [path.resolve() for path in inputs if path.is_dir()]
-        self.excluded = excluded
+        self.excluded = excluded - set(self.roots)
         self.seen: set[Path] = set()
+        self.met_again = False
+        """Whether something was passed over that had come before."""
 
     def named(self, path: Path) -> Iterator[Found]:
         """What one of the inputs holds."""
         if path.is_dir():
-            yield from self.folder(path, above=())
-        elif self._is_new(path):
+            yield from self.folder(path, above=(), top=path)
+        elif self._is_new(path, named=True):
             if is_directory_file(path):
                 yield from self.directory_file(path)
-            elif _is_zip(path):
-                yield from members(path)
+            elif is_zip(path):
+                yield from _recordings_in(path, path.parent)
             else:
-                yield Found(path, str(path))
+                yield Found(path, str(path), top=path.parent)
 
-    def folder(self, folder: Path, above: tuple[Path, ...]) -> Iterator[Found]:
+    def folder(self, folder: Path, above: tuple[Path, ...], top: Path) -> Iterator[Found]:
         """Everything below a folder; `above` are the real folders on the way to it."""
         real = folder.resolve()
-        if real in above:
-            yield _problem(folder, "is a link to a folder that holds it; it is not followed")
-            return
         if real in self.seen or real in self.excluded:
+            self.met_again |= real in self.seen
             return
         self.seen.add(real)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            yield _problem(folder, f"cannot be opened ({error.strerror})")
+            yield _problem(folder, f"cannot be opened ({error.strerror})", top, refused=True)
+            return
+        if above and any(entry.name in RESULTS for entry in entries):
             return
         for entry in entries:
             if not entry.name.startswith("."):
-                yield from self._entry(Path(entry.path), (*above, real))
+                yield from self._entry(Path(entry.path), (*above, real), top)
 
-    def _entry(self, path: Path, above: tuple[Path, ...]) -> Iterator[Found]:
+    def _entry(self, path: Path, above: tuple[Path, ...], top: Path) -> Iterator[Found]:
         try:
             if path.is_dir():
                 real = path.resolve()
                 # a link to what is walked anyway is passed over, so that files keep the name of their real place
                 inside = any(root == real or root in real.parents for root in self.roots)
-                if real in above or not (path.is_symlink() and inside):
-                    yield from self.folder(path, above)
+                if path.suffix.lower() == ZARR:
+                    words = "is a Zarr store, as EchoXFlow has them, which is not read; give its copy in zea's format"
+                    yield _problem(path, words, top)
+                elif not (path.is_symlink() and inside):
+                    yield from self.folder(path, above, top)
             elif path.is_symlink() and not path.exists():
-                yield _problem(path, "is a link to something that is gone")
-            elif path.is_file() and self._is_new(path):
-                if _is_zip(path):
-                    yield from members(path)
-                elif is_document(path):
-                    pass
-                elif is_directory_file(path):
-                    # the files it lists are met on the walk; what it lists and is not there would pass unnoticed
-                    yield from (found for found in listed_files(path) if found.problem)
-                elif may_be_recording(path):
-                    yield Found(path, str(path))
+                if path.suffix.lower() in (".dcm", ".dicom", *VIDEO_SUFFIXES):  # what a data manager has not fetched
+                    yield _problem(path, "is a link to something that is gone", top)
+            elif path.is_file() and not is_overlay(path) and self._is_new(path):
+                yield from self._file(path, top)
         except OSError as error:
-            yield _problem(path, f"cannot be read ({error.strerror or type(error).__name__})")
+            words = f"cannot be read ({error.strerror or type(error).__name__})"
+            yield _problem(path, words, top, refused=True)
+
+    def _file(self, path: Path, top: Path) -> Iterator[Found]:
+        if is_zip(path):
+            yield from _recordings_in(path, top)
+        elif is_directory_file(path):
+            # the files it lists are met on the walk; what it lists and is not there would pass unnoticed
+            yield from (found for found in listed_files(path, top) if found.problem)
+        elif may_be_recording(path) and not is_document(path):
+            yield Found(path, str(path), top=top)
 
     def directory_file(self, path: Path) -> Iterator[Found]:
         """The images that a DICOMDIR lists."""
         lists_any = False
-        for found in listed_files(path):
+        for found in listed_files(path, path.parent):
             lists_any = True
             if found.path is None or self._is_new(found.path):
                 yield found
         if not lists_any:
-            yield _problem(path, "is a DICOMDIR that lists no picture; give the folder instead")
+            yield _problem(path, "is a DICOMDIR that lists no picture; give the folder instead", path.parent)
 
-    def _is_new(self, path: Path) -> bool:
+    def _is_new(self, path: Path, *, named: bool = False) -> bool:
         real = path.resolve()
-        if real in self.seen or real in self.excluded or any(parent in self.excluded for parent in real.parents):
+        hidden = real in self.excluded or any(parent in self.excluded for parent in real.parents)
+        if real in self.seen or (hidden and not named):
+            self.met_again |= real in self.seen
             return False
         self.seen.add(real)
         return True
 
 
+def is_overlay(path: Path) -> bool:
+    """Whether a file is a video that `predict` made of a recording."""
+    stem = path.name.removesuffix(OVERLAY)
+    return stem != path.name and path.with_name(f"{stem}.json").exists()
+
+
 def is_directory_file(path: Path) -> bool:
     """Whether a file is a DICOMDIR: the list of what lies on a medium, without pictures of its own."""
-    return _storage_class(path) == DIRECTORY_CLASS
+    return _class_and_modality(path)[0] == DIRECTORY_CLASS
 
 
 def is_document(path: Path) -> bool:
-    """Whether a file is DICOM without pictures, as lie beside the pictures of a study: reports, presentation states."""
-    return _storage_class(path).startswith(DOCUMENT_CLASSES)
+    """Whether a file is DICOM without pictures, as lie beside the pictures of a study: reports, presentation states,
+    segmentations."""
+    kind, modality = _class_and_modality(path)
+    return kind.startswith(DOCUMENT_CLASSES) or modality in DOCUMENTS
 
 
-def _storage_class(path: Path) -> str:
-    """MediaStorageSOPClassUID of a DICOM file; empty if it has none."""
+def _class_and_modality(path: Path) -> tuple[str, str]:
+    """MediaStorageSOPClassUID of a DICOM file, or where it has none its modality; empty if not known."""
+    if not path.is_file() or not is_dicom(path):
+        return "", ""
     from pydicom.filereader import read_file_meta_info
 
-    if not path.is_file() or not is_dicom(path):
-        return ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom quotes header values in its warnings
-            return str(read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
-    except Exception:  # no preamble, or a damaged header in one of pydicom's many ways: reading the file will say so
-        return ""
+            try:
+                kind = str(read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
+            except Exception:  # without preamble
+                kind = ""
+            if kind:
+                return kind, ""
+            return "", str(open_dicom(path).dataset.get("Modality", ""))
+    except Exception:  # a damaged header in one of pydicom's many ways: reading the file will say so
+        return "", ""
 
 
-def listed_files(path: Path) -> Iterator[Found]:
+def listed_files(path: Path, top: Path) -> Iterator[Found]:
     """The image files that a DICOMDIR lists, in its order; a problem for each that is not there."""
     if path.stat().st_size > LARGEST_DIRECTORY:
-        yield _problem(path, f"is larger than {LARGEST_DIRECTORY >> 20} MB; give the folder instead")
+        yield _problem(path, f"is larger than {LARGEST_DIRECTORY >> 20} MB; give the folder instead", top)
         return
     try:
         with warnings.catch_warnings():
@@ -190,104 +226,37 @@ def listed_files(path: Path) -> Iterator[Found]:
                 if str(record.get("DirectoryRecordType", "")).strip() == "IMAGE" and record.get("ReferencedFileID")
             ]
     except Exception as error:  # a damaged list fails in many ways inside pydicom
-        yield _problem(path, f"is a damaged DICOMDIR ({type(error).__name__}); give the folder instead")
+        yield _problem(path, f"is a damaged DICOMDIR ({type(error).__name__}); give the folder instead", top)
         return
     for parts in listed:
         names = [parts] if isinstance(parts, str) else [str(part) for part in parts]
         name = "/".join(names)
         if any(part in ("", ".", "..") or "/" in part or "\\" in part or ":" in part for part in names):
-            yield _problem(path, f"lists {name!r}, which leads out of its folder; it is not followed")
+            yield _problem(path, f"lists {name!r}, which leads out of its folder; it is not followed", top)
             continue
         here = _as_on_disk(path.parent, names)
         if here is None:
-            yield _problem(path, f"lists {name}, which is not there; copy the medium again")
+            yield _problem(path, f"lists {name}, which is not there; copy the medium again", top)
         else:
-            yield Found(here, str(here))
+            yield Found(here, str(here), top=top)
 
 
-def members(path: Path) -> Iterator[Found]:
-    """The recordings in a zip, each unpacked to a temporary folder while it is looked at."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            listed = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
-            refusal = _refusal(path, listed)
-            if refusal:
-                yield refusal
-                return
-            for info in listed:
-                name = PurePosixPath(info.filename.replace("\\", "/"))
-                if any(part.startswith(".") and part != ".." for part in name.parts) or name.parts[:1] == ("__MACOSX",):
-                    continue
-                yield from _member(archive, info, name, path)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        yield _problem(path, f"cannot be read as a zip ({type(error).__name__}); copy it again, or unpack it yourself")
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: PurePosixPath, path: Path) -> Iterator[Found]:
-    origin = f"{path}!/{name}"
-    if name.is_absolute() or ".." in name.parts or ":" in (name.parts or ("",))[0]:
-        yield Found(None, origin, f"{path} holds {str(name)!r}, whose name leads out of the archive; it is left out.")
-        return
-    if info.flag_bits & 1:
-        yield Found(None, origin, f"{origin} is locked with a password. Unpack it first.")
-        return
-    with tempfile.TemporaryDirectory(prefix="echocycle-") as folder:
-        # the name on disk is ours, only its end is kept, so no name in an archive can reach beyond this folder
-        unpacked = Path(folder) / f"member{name.suffix[:12]}"
+def _recordings_in(archive: Path, top: Path) -> Iterator[Found]:
+    """The recordings in a zip, each with the path that stands for it; none is unpacked but for its beginning."""
+    for path, problem in members(archive):
+        if problem is not None:
+            yield Found(None, str(path), problem, top)
+            continue
         try:
-            with archive.open(info) as source, unpacked.open("wb") as target:
-                shutil.copyfileobj(_Limited(source, info.file_size), target, 1 << 20)
-        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OSError) as error:
-            yield Found(None, origin, f"{origin} cannot be unpacked ({type(error).__name__}). Copy the archive again.")
-            return
-        except Exception as error:  # zlib, lzma and bz2 each have an error of their own
-            yield Found(None, origin, f"{origin} cannot be unpacked ({type(error).__name__}). Copy the archive again.")
-            return
-        if zipfile.is_zipfile(unpacked):
-            yield Found(None, origin, f"{origin} is an archive in an archive. Unpack it first.")
-        elif (
-            not is_directory_file(unpacked)
-            and not is_document(unpacked)
-            and unpacked.stat().st_size
-            and may_be_recording(unpacked)
-        ):
-            yield Found(unpacked, origin)
-
-
-class _Limited:
-    """A stream that refuses to give more than was promised: a zip's list may lie about what a member unpacks to."""
-
-    def __init__(self, source: object, promised: int) -> None:
-        self.source, self.left = source, promised
-
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self.source.read(size)  # type: ignore[attr-defined]
-        self.left -= len(data)
-        if self.left < 0:
-            raise ValueError("more than the archive's list says")
-        return data
-
-
-def _refusal(path: Path, listed: list[zipfile.ZipInfo]) -> Found | None:
-    """Why an archive is not opened at all."""
-    if len(listed) > MOST_MEMBERS:
-        return _problem(path, f"holds {len(listed)} files, more than {MOST_MEMBERS}; unpack it yourself")
-    largest = max((info.file_size for info in listed), default=0)
-    if largest > LARGEST_MEMBER:
-        return _problem(
-            path, f"holds a file of {largest >> 20} MB, more than {LARGEST_MEMBER >> 20}; unpack it yourself"
-        )
-    total = sum(info.file_size for info in listed)
-    if total > max(ALWAYS_FINE, LARGEST_RATIO * path.stat().st_size):
-        return _problem(path, f"would unpack to {total >> 20} MB, far more than its size; it is not opened")
-    return None
-
-
-def _is_zip(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+            if not size_of(path):
+                continue
+            with head(path) as begins:
+                if is_zip(begins):
+                    yield Found(None, str(path), f"{path} is an archive in an archive. Unpack it first.", top)
+                elif not is_directory_file(begins) and not is_document(begins) and may_be_recording(begins):
+                    yield Found(path, str(path), top=top)
+        except EchocycleError as error:
+            yield Found(None, str(path), str(error), top)
 
 
 def _as_on_disk(folder: Path, names: list[str]) -> Path | None:
@@ -301,5 +270,5 @@ def _as_on_disk(folder: Path, names: list[str]) -> Path | None:
     return folder if folder.is_file() else None
 
 
-def _problem(path: Path, words: str) -> Found:
-    return Found(None, str(path), f"{path} {words}.")
+def _problem(path: Path, words: str, top: Path, *, refused: bool = False) -> Found:
+    return Found(None, str(path), f"{path} {words}.", top, refused)

@@ -44,8 +44,12 @@ class LabelSettings:
     run's evaluation, as the paper's code does. EchoNet-Dynamic has six: of 7465 training and 1277 test videos 7460 and
     1276 are left."""
 
+    calibration: str = field(default="0", metadata=LATER)
+    """Validation videos that are kept apart from the choice of the best epoch, for the intervals of EF: a count or a
+    fraction such as 1/2. They count as labels used; under 100 no interval is narrower than the naive one."""
+
     def __post_init__(self) -> None:
-        for name in ("labelled", "unlabelled", "pool", "validation"):
+        for name in ("labelled", "unlabelled", "pool", "validation", "calibration"):
             count_of(getattr(self, name), 1000, f"labels.{name}")
 
 
@@ -251,6 +255,9 @@ class EvaluateSettings:
     """`32`, `bf16` autocast, or `auto`: bf16 where the device computes in it, else 32; kept with the results."""
     largest_only: bool = False
     """Of each predicted mask only the largest blob counts; by default all that the segmenter marks."""
+    time: Literal["frames", "seconds"] = field(default="frames", metadata=LATER)
+    """`frames` counts clips in stored frames, as the paper does; `seconds` brings every video to the usual rate of the
+    model's training videos first."""
 
     def __post_init__(self) -> None:
         require(self.batch > 0 and self.stride > 0, "batch and stride must be above 0.")
@@ -281,3 +288,18 @@ class PrepareSettings:
     """Another number draws other splits; 0 where it is not given."""
     ef_unit: Literal["percent", "share"] | None = None
     """Unit of EF in the list: `percent`, or `share` (0.55 for 55 %). Without it a list of shares is refused."""
+    time: Literal["frames", "seconds"] = field(default="frames", metadata=LATER)
+    """`frames` keeps every frame, whatever its rate, as the paper does; `seconds` brings every video to `rate`."""
+    rate: float = field(default=50.0, metadata=LATER)
+    """Frames a second of every video with `time` seconds; 50 is EchoNet-Dynamic's usual rate."""
+    allow_mixed: bool = field(default=False, metadata=OPERATIONAL)
+    """Take a folder in which some videos are 112x112 pixels already and others are a scanner's own pictures."""
+    license: str = field(default="unknown", metadata=OPERATIONAL)
+    """License of the videos, a name or an address, for the store's croissant.json."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.rate < 1000, f"rate is {self.rate}; it must be above 0 and under 1000 frames a second.")
+        require(
+            self.time == "seconds" or self.rate == 50.0,
+            "rate is used with --time seconds only; add it, or leave rate away.",
+        )

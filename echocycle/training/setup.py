@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echocycle.bundle_description import shareable
 from echocycle.console import console
 from echocycle.errors import EchocycleError
 from echocycle.files import write_text
@@ -73,15 +74,17 @@ def train_method(
         "helpers": by_name(helpers),
         "weights": weights_of(begins),
     }
-    provenance = {
-        "run": run.id,
-        "stage": stage,
-        "method": method.name,
-        "seed": loop.seed,
-        "settings": to_dict(settings),
-        **facts,
-        **versions(),
-    }
+    provenance = shareable(
+        {
+            "run": run.id,
+            "stage": stage,
+            "method": method.name,
+            "seed": loop.seed,
+            "settings": to_dict(settings),
+            **facts,
+            **versions(),
+        }
+    )
 
     def save_best() -> None:
         trained = method.parts()

@@ -9,6 +9,7 @@ import pytest
 from helpers.fan import fan, save_cine
 
 from echocycle import stages
+from echocycle.cli import main
 from echocycle.datasets.check import examine
 from echocycle.datasets.open import layout_of, open_source
 from echocycle.datasets.prepare import prepare_store
@@ -135,3 +136,20 @@ def test_a_damaged_video_is_found_by_reading_only(tmp_path: Path) -> None:
     (root / "b.dcm").write_bytes(whole[: len(whole) // 2])
     assert "video-unreadable" not in kinds(root, decode=False)
     assert kinds(root)["video-unreadable"] == "error"
+
+
+def test_the_forecast_of_train_is_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Time, memory and disk of `train`, also below a report of errors."""
+    root = own(tmp_path / "own", "a.dcm,50,train\nb.dcm,55,val\nz.dcm,50,train\n", clips("ab"))
+    assert main(["--preset", "debug", "check", str(root), "--forecast"]) == 1
+    said = capsys.readouterr()
+    assert "video-missing" in said.err
+    lines = said.out.splitlines()
+    assert any(line.startswith("Time: about") for line in lines)
+    assert any(line.startswith("Memory: about") for line in lines)
+    assert any(line.startswith("Disk: about") for line in lines)
+    assert main(["--preset", "debug", "check", str(root)]) == 1
+    said = capsys.readouterr()
+    assert "Time: about" not in said.out
+    assert "`check --forecast`" in " ".join(said.err.split())
+    assert main(["check", str(root), "--forecast", "--json"]) == 2

@@ -3,14 +3,18 @@
 import os
 import shutil
 import unicodedata
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.fan import fan, save_cine
+from helpers.recording_files import beating_fan, cine, save
 
 from echocycle import stages
 from echocycle.data.store import SIZE
+from echocycle.datasets.check import decode_findings
 from echocycle.datasets.decode import reader_settings
 from echocycle.datasets.findings import Finding
 from echocycle.datasets.open import DATASETS, layout_of, open_source
@@ -18,6 +22,7 @@ from echocycle.datasets.prepare import prepare_store
 from echocycle.datasets.records import EchonetFolder, Record
 from echocycle.datasets.videos import read_videos
 from echocycle.errors import EchocycleError
+from echocycle.files import sha256
 from echocycle.recordings.video import read_video, write_mjpeg, write_mp4
 from echocycle.settings.stages import PrepareSettings
 
@@ -91,8 +96,9 @@ def test_names_that_are_not_utf8_and_folders_of_results(tmp_path: Path) -> None:
     root = tmp_path / "own"
     save_cine(root / "a.dcm", FRAMES)
     os.rename(root / "a.dcm", os.fsencode(root) + b"/Z\xfcrich.dcm")
-    for folder, mark in (("run", "run.json"), ("store", "store.json"), ("out", "predictions.csv")):
+    for folder, mark in (("run", "run.json"), ("store", "store.json"), ("half.partial", "started.json")):
         touch(root, f"{folder}/{mark}", f"{folder}/x.mp4")
+    touch(root, "out/predictions.csv", "out/a.dcm.json", "out/a.dcm.overlay.mp4")
     store = prepare_store(root, tmp_path / "store", HERE)
     assert store.index["name"].tolist() == ["Z\\xfcrich"]
     assert store.index["file"].tolist() == ["Z\\xfcrich.dcm"]
@@ -220,6 +226,32 @@ def test_every_format_comes_out_as_the_same_frames(tmp_path: Path) -> None:
     assert b"424242" not in text
 
 
+def test_recordings_in_a_zip_and_beside_a_dicomdir(tmp_path: Path) -> None:
+    """A zip is trained on as it is: the list names what is in it, with the archive's name or without."""
+    root = tmp_path / "own"
+    save_cine(root / "disc" / "IM_0001", FRAMES)
+    save_cine(tmp_path / "IM_0002", fan(seed=1)[0])
+    write_mjpeg(tmp_path / "c.avi", fan(seed=2)[0], 50)
+    with zipfile.ZipFile(root / "study.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "IM_0002", "p2/IM_0002")
+        archive.write(tmp_path / "c.avi", "c.avi")
+        archive.writestr("../evil.avi", b"RIFF....AVI LIST")
+        archive.writestr("torn.avi", b"RIFF....AVI LIST")
+    rows = "IM_0001,50,train\np2\\IM_0002,51,val\nstudy.zip!/c,52,test\n"
+    (root / "videos.csv").write_text(f"file,EF,split\n{rows}")
+    before = sorted(root.rglob("*"))
+    store = prepare_store(root, tmp_path / "store", HERE)
+    assert sorted(root.rglob("*")) == before
+    assert store.index["name"].tolist() == ["disc-IM_0001", "study-p2-IM_0002", "study-c"]
+    assert store.index["file"].tolist() == ["disc/IM_0001", "study.zip!/p2/IM_0002", "study.zip!/c.avi"]
+    assert store.index["split"].tolist() == ["train", "val", "test"]
+    assert store.index["sha256"][1] == sha256(tmp_path / "IM_0002")
+    np.testing.assert_array_equal(store.frames(1), fan(seed=1)[0])
+    report = (store.path / "report.json").read_text()
+    assert "leads out of the archive" in report
+    assert "torn.avi cannot be opened as a video" in report
+
+
 def test_echonets_layout_takes_dicom_and_mov(tmp_path: Path) -> None:
     root = tmp_path / "own"
     save_cine(root / "Videos" / "x.dcm", FRAMES)
@@ -266,7 +298,11 @@ def test_contours_of_a_listed_video_become_its_tracing(tmp_path: Path) -> None:
             (root / "masks" / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(root / "masks" / folder / f"{frame:03}.png")
     (root / "videos.csv").write_text("file,EF,split,mask\na.dcm,50,train,masks/a\nb.dcm,50,train,masks\\b\n")
-    store = prepare_store(root, tmp_path / "store", HERE)
+    with pytest.raises(EchocycleError, match="1 videos came as 112x112 pixels .*, 1 are cut .* --allow-mixed"):
+        prepare_store(root, tmp_path / "store", HERE)
+    found = {finding.kind: finding for finding in decode_findings(open_source(root, HERE), HERE)}
+    assert (found["mixed-sources"].level, found["mixed-sources"].names) == ("error", ("a",))
+    store = prepare_store(root, tmp_path / "store", replace(HERE, allow_mixed=True))
     assert store.index["annotation"].tolist() == ["traced", "traced"]
     assert store.index[["ed_frame", "es_frame"]].to_numpy().tolist() == [[0, 10], [0, 10]]
     np.testing.assert_array_equal(store.traced_masks(0), [MASKS[0], MASKS[10]])
@@ -312,3 +348,93 @@ def test_drawn_splits_are_in_the_store_and_said(tmp_path: Path, capsys: pytest.C
     shutil.rmtree(tmp_path / "other")
     assert (prepare_store(root, tmp_path / "other", settings).index["split"] == other.index["split"]).all()
     assert store.meta["size"] == SIZE
+
+
+# -------------------------------------------------------------------------------------------------- time in seconds
+
+
+def test_videos_of_any_rate_are_brought_to_one(tmp_path: Path) -> None:
+    """In seconds every video has the rate of the settings, the traced frames among its frames; what has no rate is out."""
+    from PIL import Image
+
+    root = tmp_path / "own"
+    for name, rate in (("slow", 25), ("fast", 100), ("same", 50)):
+        root.mkdir(exist_ok=True)
+        write_mjpeg(root / f"{name}.avi", FRAMES, rate)
+    for frame in (3, 10):
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(MASKS[frame]).save(root / "masks" / f"{frame:03}.png")
+    save(cine(FRAMES, FrameTime=None), root / "none.dcm")
+    (root / "videos.csv").write_text("file,EF,split,mask\nfast.avi,50,train,masks\n")
+    settings = PrepareSettings(workers=0, time="seconds")
+    store = prepare_store(root, tmp_path / "store", settings)
+    count = len(FRAMES)
+    lengths = dict(zip(store.index["name"], store.index["frames"], strict=True))
+    assert lengths == {"slow": 2 * count - 1, "fast": (count + 1) // 2, "same": count}
+    assert set(store.index["fps"]) == {50}
+    assert (store.time, store.provenance()["time"]) == ("seconds", "seconds")
+    assert store.meta["job"]["settings"]["time"] == "seconds"
+    fast = store.index["name"].tolist().index("fast")
+    whole = read_video(root / "fast.avi").frames
+    for frame, column in ((3, "ed_frame"), (10, "es_frame")):
+        place = int(store.index[column][fast])
+        np.testing.assert_array_equal(store.frames(fast)[place], whole[frame])
+    np.testing.assert_array_equal(store.traced_masks(fast), [MASKS[3], MASKS[10]])
+    report = (store.path / "report.json").read_text()
+    assert "rate-unknown" in report
+    assert "brought to 50 frames a second" in report
+    assert prepare_store(root, tmp_path / "frames", HERE).time == "frames"
+    with pytest.raises(EchocycleError, match="other settings"):
+        prepare_store(root, tmp_path / "frames", settings)
+    with pytest.raises(EchocycleError, match="--time seconds only"):
+        PrepareSettings(rate=30)
+
+
+# --------------------------------------------------------------------------------- other data sets, as documented
+
+
+def test_the_list_of_echonet_lvh(tmp_path: Path) -> None:
+    """Many rows a video, no EF: unlabelled videos in their splits, and a word on what is not read."""
+    touch(tmp_path, "Batch1/0XA.avi", "Batch2/0XB.avi", "Batch2/0XC.avi")
+    rows = [",HashedFileName,Calc,CalcValue,Frame,X1,X2,Y1,Y2,Frames,FPS,Width,Height,split"]
+    for name, split in (("0XA", "train"), ("0XB", "val"), ("0XC", "test")):
+        for calc in ("IVSd", "LVIDd", "LVPWd"):
+            rows.append(f"{len(rows) - 1},{name},{calc},1.2,5,10,20,30,40,100,50,1024,768,{split}")
+    folder = read(tmp_path, "\n".join(rows), name="MeasurementsList.csv")
+    assert [(r.name, r.split) for r in folder.records] == [
+        ("Batch1-0XA", "train"), ("Batch2-0XB", "val"), ("Batch2-0XC", "test"),
+    ]  # fmt: skip
+    assert all(np.isnan(record.ef) and not record.is_traced for record in folder.records)
+    found = kinds(folder)
+    assert "9 measured lines of 3 videos" in found["measurements-without-ef"].message
+    assert {"calc", "calcvalue"} <= set(found["extra-columns"].names)
+
+
+def test_zarr_stores_are_named_and_not_walked(tmp_path: Path) -> None:
+    touch(tmp_path, "exam_1/rec.zarr/0/0.0.avi")
+    with pytest.raises(EchocycleError, match=r"holds no recording.*rec\.zarr is a Zarr store, as EchoXFlow has them"):
+        open_source(tmp_path, HERE)
+
+
+# -------------------------------------------------------------------------------- what `predict` sees of the same file
+
+
+@pytest.mark.parametrize("kind", ["upright", "flipped", "laid", "aspect"])
+def test_prepare_and_predict_see_the_same_pixels(tmp_path: Path, kind: str) -> None:
+    """Also of a picture that has the store's size already: it is turned, or cut where its pixels are not square."""
+    from echocycle.recordings.recording import read_recording
+    from echocycle.recordings.sector import cut_sector
+
+    frames = beating_fan(24, 112, 112)
+    frames = {"flipped": frames[:, ::-1], "laid": frames.swapaxes(1, 2)}.get(kind, frames)
+    root = tmp_path / "own"
+    more = {"PixelAspectRatio": [2, 1]} if kind == "aspect" else {}
+    save(cine(np.ascontiguousarray(frames), **more), root / "a.dcm")
+    store = prepare_store(root, tmp_path / "store", HERE)
+    cut = cut_sector(read_recording(root / "a.dcm"))
+    np.testing.assert_array_equal(store.frames(0), cut.frames)
+    np.testing.assert_allclose(np.array(store.index["affine"][0].split(), float), cut.affine.ravel(), rtol=1e-6)
+    if kind == "upright":
+        np.testing.assert_array_equal(store.frames(0), frames)
+    if kind == "aspect":
+        assert cut.sector is not None

@@ -9,16 +9,19 @@ from helpers.chain import copied, regress_settings, segment_settings
 from helpers.stores import with_index
 
 from echocycle import stages
+from echocycle.bundle import load_bundle
 from echocycle.cardiac.beats import largest_components
 from echocycle.cardiac.discs import disc_volume
+from echocycle.data.rate import training_rate
 from echocycle.data.store import Store
+from echocycle.data.store_at_rate import seen_by
 from echocycle.datasets.prepare import prepare_store
 from echocycle.errors import EchocycleError
 from echocycle.evaluation import protocols as predictions
 from echocycle.evaluation.journal import RowJournal
 from echocycle.evaluation.protocols import mask_rows
 from echocycle.evaluation.summaries import dice_metrics, traced_metrics
-from echocycle.evaluation.tables import read_dice
+from echocycle.evaluation.tables import read_dice, read_volumes
 from echocycle.files import read_json, sha256
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.phantom.write import write_phantom
@@ -49,6 +52,30 @@ def test_results_on_another_store_lie_beside_the_runs_own(run, elsewhere):
     names = set(Store(elsewhere).index.query("split == 'test'")["name"])
     assert set(read_dice(found / "dice.csv")["video"]) == names
     assert read_json(found / "metrics.json")["job"]["store"] == Store(elsewhere).meta["id"]
+
+
+def test_a_store_of_another_rate_is_evaluated_in_seconds(run, elsewhere):
+    """Its videos at the usual rate of the training videos; the traced frames stay, and metrics.json says it."""
+    other = Store(elsewhere)
+    rate = training_rate(load_bundle(run).reference)
+    found = stages.evaluate(run, EvaluateSettings(splits=("test",), time="seconds"), external=elsewhere)
+    metrics = read_json(found / "metrics.json")
+    assert metrics["time"] == metrics["job"]["settings"]["time"] == "seconds"
+    volumes = read_volumes(found / "volumes.csv").set_index("video")
+    dice = read_dice(found / "dice.csv")
+    seen = seen_by(other, "seconds", {"fps": rate}, "M")
+    for video in other.videos("test"):
+        name = other.index["name"][video]
+        assert seen.n_frames(video) == pytest.approx(other.n_frames(video) * rate / other.index["fps"][video], abs=1.5)
+        assert name in volumes.index
+    in_frames = stages.evaluate(run, EvaluateSettings(splits=("test",)), external=elsewhere)
+    assert read_json(in_frames / "metrics.json")["time"] == "frames"
+    traced = dice["phase"].isin(["ED", "ES"])
+    before = read_dice(in_frames / "dice.csv")
+    pairs = dice[traced].merge(before[before["phase"].isin(["ED", "ES"])], on=["video", "phase"])
+    assert len(pairs) == 2 * len(other.videos("test"))
+    # the same frames, seen by the same segmenter, in other batches
+    assert pairs["intersection_x"].tolist() == pytest.approx(pairs["intersection_y"].tolist(), abs=2)
 
 
 def test_another_store_must_be_named_as_such(run, elsewhere):
@@ -114,7 +141,7 @@ def test_frames_of_another_kind_are_refused_before_anything_is_predicted(
     run, regression, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     """Grey models on an RGB store, and a model of RGB frames on a grey one."""
-    monkeypatch.setattr(predictions, "predict_clips", lambda *_: pytest.fail("was predicted"))
+    monkeypatch.setattr(predictions, "members_on_clips", lambda *_: pytest.fail("was predicted"))
     monkeypatch.setattr(predictions, "video_probabilities", lambda *_: pytest.fail("was predicted"))
     write_phantom(tmp_path / "phantom", PhantomSettings(videos=10, val=3, test=3))
     rgb, grey = (

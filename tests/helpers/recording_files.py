@@ -125,6 +125,24 @@ def save(dataset: Dataset, path: Path) -> Path:
     return path
 
 
+def directory(path: Path, *listed: list[str] | str) -> Path:
+    """A DICOMDIR that lists these files."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    records = [Dataset()]
+    records[0].DirectoryRecordType = "PATIENT"
+    for name in listed:
+        record = Dataset()
+        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", name
+        records.append(record)
+    dataset.DirectoryRecordSequence = Sequence(records)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
 def without_preamble(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)

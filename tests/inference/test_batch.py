@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.predicting import (
+    ALWAYS,
     call,
     copies,
-    files_in,
+    results_in,
     rows_of,
     sources,
     three_of,
@@ -27,7 +29,7 @@ from helpers.predicting import (
 from echocycle.bundle import load_bundle, save_bundle
 from echocycle.cli import main
 from echocycle.errors import EchocycleError
-from echocycle.inference import batch as predict_batch
+from echocycle.inference import making
 from echocycle.inference import recordings as inference
 from echocycle.inference.batch import predict_all
 from echocycle.prediction import DISCLAIMER
@@ -58,7 +60,7 @@ def test_a_broken_file_among_good_ones(
     assert "[b]" in said
     assert "1 of 3 recordings have no EF (1 could not be read)" in said
     assert "Traceback" not in said
-    assert files_in(out) == [*three_of("a.avi", "deeper/z.avi"), "failures.csv", "predictions.csv"]
+    assert results_in(out) == [*three_of("a.avi", "deeper/z.avi"), *ALWAYS]
     rows = rows_of(out / "predictions.csv")
     assert sources(out) == ["a.avi", "z.avi"]
     content = json.loads((out / "a.avi.json").read_text())
@@ -94,7 +96,7 @@ def test_an_error_of_any_class_ends_one_recording_only(
     where: str,
 ) -> None:
     copies(clip, *(tmp_path / "in" / f"{name}.avi" for name in "abc"))
-    module = predict_batch if where == "read_recording" else inference
+    module = making if where == "read_recording" else inference
     original = getattr(module, where)
 
     def failing(*arguments: Any, **named: Any) -> Any:
@@ -127,7 +129,7 @@ def test_an_interrupt_ends_all(
     """And what was done is in the table, is not done again, and what changed is done again."""
     folder, out = tmp_path / "clips", tmp_path / "out"
     copies(clip, *(folder / f"{name}.avi" for name in "abc"))
-    original = predict_batch.read_recording
+    original = making.read_recording
 
     def interrupted(path: Path, **named: Any) -> Any:
         if path.name == "c.avi":
@@ -135,7 +137,7 @@ def test_an_interrupt_ends_all(
         return original(path, **named)
 
     with monkeypatch.context() as inside:
-        inside.setattr(predict_batch, "read_recording", interrupted)
+        inside.setattr(making, "read_recording", interrupted)
         assert main(call(model, out, folder)) == 130
     assert sources(out) == ["a.avi", "b.avi"]
     seen.clear()
@@ -157,7 +159,8 @@ def test_the_same_call_again_gives_the_same(
     out = tmp_path / "out"
     line = call(model, out, tmp_path / "clip.avi")
     assert main(line) == 0
-    first = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".json", ".csv")}
+    results = [*out.glob("*.csv"), out / "clip.avi.json"]  # manifest.json has one call more
+    first = {path.name: path.read_bytes() for path in results}
     capsys.readouterr()
     assert main(line) == 0
     assert {name: (out / name).read_bytes() for name in first} == first
@@ -266,9 +269,7 @@ def test_two_patients_with_clips_of_one_name(clip: Path, tmp_path: Path, model: 
     copies(clip, *(tmp_path / "in" / patient / "clip.avi" for patient in ("patient1", "patient2")))
     out = tmp_path / "out"
     assert main(call(model, out, tmp_path / "in")) == 0
-    assert files_in(out) == [
-        "failures.csv", *three_of("patient1/clip.avi", "patient2/clip.avi"), "predictions.csv",
-    ]  # fmt: skip
+    assert results_in(out) == sorted([*ALWAYS, *three_of("patient1/clip.avi", "patient2/clip.avi")])
     assert len(rows_of(out / "predictions.csv")) == 2
     assert rows_of(out / "failures.csv") == []
     files = [tmp_path / "in" / patient / "clip.avi" for patient in ("patient1", "patient2")]
@@ -289,7 +290,7 @@ def test_a_file_of_that_name_elsewhere_is_another_recording(
         monkeypatch.chdir(tmp_path / name)
         assert main(call(model, out, "a.avi")) == 0
     assert seen == ["a.avi", "a.avi"]
-    assert len(list(out.glob("*.json"))) == 2
+    assert len(list(out.glob("a.avi*.json"))) == 2
     assert [row["source"] for row in rows_of(out / "predictions.csv")] == [
         str(tmp_path / name / "a.avi") for name in ("here", "there")
     ]
@@ -308,7 +309,7 @@ def test_results_that_lie_flat_keep_their_place(clip: Path, tmp_path: Path, mode
     for _ in range(2):
         predict_all([tmp_path / "in"], out, model, device="cpu", stride=30)
     assert seen == ["a.avi"]
-    assert files_in(out) == [*three_of("a.avi"), "failures.csv", "predictions.csv"]
+    assert results_in(out) == [*three_of("a.avi"), *ALWAYS]
 
 
 def test_a_file_that_is_no_result_is_not_written_over(
@@ -342,7 +343,7 @@ def test_names_that_are_no_unicode(clip: Path, tmp_path: Path, model: Path, seen
         assert b"Z\\udcfcrich.avi: EF" in done.stderr
         assert b"a\\nred" in done.stderr
         assert b"\x1b[31m" not in done.stderr
-    written = [path.name for path in out.glob("*.json")]
+    written = [path.name for path in out.glob("*.json") if path.name != "manifest.json"]
     assert len(written) == 3
     for name in written:
         name.encode()  # would fail
@@ -419,3 +420,66 @@ def test_every_call_says_the_models_verdict(
     (own / "model" / "verdict.json").write_text('{"split": "test"}')
     assert main(line) == 2
     assert "verdict.json is not a readable verdict" in told(capsys)
+
+
+# ------------------------------------------------------------------------------------------------ archives
+
+
+def test_recordings_in_a_zip_are_resumed_by_their_content(
+    clip: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], seen: list[str]
+) -> None:
+    """Results are named by archive and member, made again only where the member changed, and nothing lies beside it."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+
+    def pack(**changed: bytes) -> None:
+        with zipfile.ZipFile(folder / "study.zip", "w") as archive:
+            for name in ("a", "b"):
+                archive.writestr(f"p1/{name}.avi", changed.get(name, clip.read_bytes()))
+
+    pack()
+    assert main(call(model, out, folder)) == 0
+    assert [row["source"] for row in rows_of(out / "predictions.csv")] == [
+        f"{folder}/study.zip!/p1/{name}.avi" for name in ("a", "b")
+    ]
+    assert (out / "study.zip!" / "p1" / "a.avi.json").exists()
+    assert [path.name for path in folder.iterdir()] == ["study.zip"]
+    pack(b=b"RIFF....AVI torn")
+    assert main(call(model, out, folder)) == 1
+    assert seen == ["a.avi", "b.avi"]  # neither again
+    assert "study.zip!/p1/b.avi cannot be opened as a video" in told(capsys)
+
+
+# ------------------------------------------------------------------------------------------------ time in seconds
+
+
+def test_a_recording_of_another_rate_is_brought_to_that_of_training(
+    clip: Path, tmp_path: Path, model: Path, seen: list[str]
+) -> None:
+    """By itself where the rate is outside the training range; what was done is in every output, and decides resuming."""
+    from echocycle.data.rate import training_rate
+
+    usual = training_rate(load_bundle(model).reference)
+    assert usual is not None
+    slow, out = tmp_path / "slow.avi", tmp_path / "out"
+    frames = read_video(clip).frames
+    write_mjpeg(slow, frames, usual / 2)
+    (found,) = predict_all([slow], out, model, device="cpu", stride=30)
+    assert (found.time, found.fps, found.recorded_fps) == ("seconds", usual, usual / 2)
+    assert found.n_frames == 2 * len(frames) - 1
+    assert "time in seconds" in rows_of(out / "predictions.csv")[0]["protocol"]
+    assert any("it was brought to" in note for note in found.notes)
+    assert not any("frames a second is" in note for note in found.notes)
+    predict_all([slow], out, model, device="cpu", stride=30)
+    assert seen == ["slow.avi"]  # the same again is not done again
+    (as_it_is,) = predict_all([slow], out, model, device="cpu", stride=30, time="frames")
+    assert (as_it_is.time, as_it_is.n_frames, as_it_is.recorded_fps) == ("frames", len(frames), None)
+    assert seen == ["slow.avi", "slow.avi"]
+    (usual_rate,) = predict_all([clip], out, model, device="cpu", stride=30)
+    assert (usual_rate.time, usual_rate.n_frames) == ("frames", len(frames))
+    content = json.loads((out / "clip.avi.json").read_text())
+    content["protocol"] = "clips every 30 frames, mean"  # as it was written before there was a choice
+    del content["time"], content["recorded_fps"]
+    (out / "clip.avi.json").write_text(json.dumps(content))
+    predict_all([clip], out, model, device="cpu", stride=30)
+    assert seen == ["slow.avi", "slow.avi", "clip.avi"]

@@ -2,13 +2,16 @@
 
 import os
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers.recording_files import cine, directory, save
 
 from echocycle.errors import EchocycleError
-from echocycle.inference import inputs as predict_inputs
 from echocycle.inference.inputs import LONGEST_NAME, find_inputs
+from echocycle.recordings import find
 
 AVI = b"RIFF....AVI LIST"
 
@@ -56,6 +59,9 @@ def test_what_lies_in_the_output_folder_is_no_input(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     make(folder, "a.avi", "results/a.avi.overlay.mp4", "results/left.avi", "old/a.avi.overlay.mp4", "mine.overlay.mp4")
     (folder / "old" / "a.avi.json").write_text("{}")
+    make(folder, "run/clip.avi", "store/clip.avi")  # what training left is no input
+    (folder / "run" / "run.json").touch()
+    (folder / "store" / "store.json").touch()
     assert names([folder], folder / "results") == ["a.avi", "mine.overlay.mp4"]
     (folder / "link").symlink_to(folder / "results")
     assert names([folder], folder / "results") == ["a.avi", "mine.overlay.mp4"]
@@ -81,14 +87,16 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "self")
     assert names([tmp_path / "in"], tmp_path / "out") == ["again/linked.avi", "real.avi", "z/inside.avi"]
     both = [tmp_path / "in", tmp_path / "elsewhere"]
-    assert names(both, tmp_path / "out") == ["again/linked.avi", "real.avi", "z/inside.avi"]
+    assert names(both, tmp_path / "out") == ["real.avi", "z/inside.avi", "linked.avi"]  # as above
 
 
 def test_a_link_whose_file_was_not_fetched_is_not_passed_over(tmp_path: Path) -> None:
     make(tmp_path / "in", "a.avi")
     (tmp_path / "in" / "b.avi").symlink_to(tmp_path / "annex" / "object")
     (tmp_path / "in" / "README").symlink_to(tmp_path / "annex" / "text")
-    assert names([tmp_path / "in"], tmp_path / "out") == ["a.avi", "b.avi"]
+    found, [failure] = find_inputs([tmp_path / "in"], tmp_path / "out")
+    assert [each.name for each in found] == ["a.avi"]
+    assert "b.avi is a link to something that is gone" in failure.message
 
 
 def test_what_cannot_be_opened_or_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +114,13 @@ def test_what_cannot_be_opened_or_listed_is_told(tmp_path: Path, monkeypatch: py
             raise PermissionError(13, "Permission denied", str(path))
         return original(path)
 
-    monkeypatch.setattr(predict_inputs, "may_be_recording", refusing)
+    monkeypatch.setattr(find, "may_be_recording", refusing)
     monkeypatch.setattr(os, "scandir", refusing_to_list)
-    found, [failure] = find_inputs([tmp_path / "in"], tmp_path / "out")
-    assert [each.name for each in found] == ["a.avi", "locked"]
-    assert failure.kind == "refused"
-    assert "closed cannot be listed (Permission denied)" in failure.message
+    found, failures = find_inputs([tmp_path / "in"], tmp_path / "out")
+    assert [each.name for each in found] == ["a.avi"]
+    assert [failure.kind for failure in failures] == ["refused", "refused"]
+    assert "closed cannot be opened (Permission denied)" in failures[0].message
+    assert "locked cannot be read (Permission denied)" in failures[1].message
 
 
 def test_nothing_to_predict(tmp_path: Path) -> None:
@@ -140,3 +149,26 @@ def test_names_are_short_and_readable(tmp_path: Path) -> None:
     assert len(set(made)) == 4
     assert all(len(name.encode()) <= LONGEST_NAME for name in made)
     assert all(each.source.isprintable() for each in found)
+
+
+def test_members_of_zips_and_files_of_a_dicomdir(tmp_path: Path) -> None:
+    """Results are named by archive and member; recordings of the same name in two archives stay apart."""
+    for folder in ("p1", "p2"):
+        (tmp_path / folder).mkdir()
+        with zipfile.ZipFile(tmp_path / folder / "study.zip", "w") as archive:
+            archive.writestr("A/IM_0001.avi", AVI)
+    assert names([tmp_path], tmp_path / "out") == ["p1/study.zip!/A/IM_0001.avi", "p2/study.zip!/A/IM_0001.avi"]
+    both = [tmp_path / "p1" / "study.zip", tmp_path / "p2" / "study.zip"]
+    assert names(both, tmp_path / "out") == ["p1/study.zip!/A/IM_0001.avi", "p2/study.zip!/A/IM_0001.avi"]
+    assert names(both[:1], tmp_path / "out") == ["study.zip!/A/IM_0001.avi"]
+
+
+@pytest.mark.filterwarnings("ignore:.*VR CS")
+def test_files_that_a_dicomdir_lists(tmp_path: Path) -> None:
+    """Named by their place on the medium; a listed file that is not there is told."""
+    save(cine(np.zeros((8, 32, 40), np.uint8)), tmp_path / "IMAGES" / "IM_0001")
+    path = directory(tmp_path / "DICOMDIR", ["IMAGES", "IM_0001"], ["IMAGES", "GONE"])
+    for given in (path, tmp_path):
+        found, [failure] = find_inputs([given], tmp_path / "out")
+        assert [each.name for each in found] == ["IMAGES/IM_0001"]
+        assert "lists IMAGES/GONE, which is not there" in failure.message

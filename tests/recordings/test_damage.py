@@ -105,6 +105,10 @@ DAMAGE: dict[str, Callable[[bytes, np.random.Generator], bytes]] = {
 }
 
 
+DRAWN = ("zeros", "noise", "ones", "piece gone", "piece twice", "bits flipped", "rubbish before")
+"""Damage that is drawn, at three places of each file."""
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files(tmp_path: Path, name: str, capsys: pytest.CaptureFixture) -> None:
     """Each kind of damage, the ones that are drawn three times."""
@@ -114,8 +118,7 @@ def test_damaged_files(tmp_path: Path, name: str, capsys: pytest.CaptureFixture)
     outcome: Counter[str] = Counter()
     before = set(tmp_path.rglob("*"))
     for kind, damage in DAMAGE.items():
-        drawn = kind in ("zeros", "noise", "ones", "piece gone", "piece twice", "bits flipped", "rubbish before")
-        for _ in range(3 if drawn else 1):
+        for _ in range(3 if kind in DRAWN else 1):
             (tmp_path / name).write_bytes(damage(sound, rng))
             try:
                 recording = read_recording(tmp_path / name)

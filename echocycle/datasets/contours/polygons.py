@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,30 @@ def _coco_mask(path: Path, segmentation: Any, wanted: Wanted) -> Mask:
         masks = [fill(path, np.reshape(points, (-1, 2)).tolist(), wanted) for points in segmentation]
         return np.any(masks, axis=0) if masks else np.zeros((wanted.height, wanted.width), bool)
     counts = segmentation["counts"]
-    if not isinstance(counts, list):
-        raise EchocycleError(f"{path} holds compressed run lengths. Export polygons, or run lengths as numbers.")
     height, width = segmentation["size"]
     check_size(path, int(height), int(width), wanted)
+    if isinstance(counts, str):
+        return _compressed(path, counts, wanted)
     if sum(counts) != wanted.height * wanted.width or min(counts) < 0:
         raise EchocycleError(f"{path} holds run lengths that do not fill the picture. Export it again.")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)  # outside first, column by column
     mask: Mask = flat.reshape(wanted.width, wanted.height).T
+    return mask
+
+
+def _compressed(path: Path, counts: str, wanted: Wanted) -> Mask:
+    """A mask in COCO's compressed run lengths."""
+    from pycocotools import mask as coco
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2, inside the library
+            decoded = coco.decode({"size": [wanted.height, wanted.width], "counts": counts.encode("ascii")})
+    except (ValueError, UnicodeEncodeError):
+        decoded = None
+    if decoded is None or decoded.shape != (wanted.height, wanted.width):
+        raise EchocycleError(f"{path} holds compressed run lengths that do not fill the picture. Export it again.")
+    mask: Mask = decoded.astype(bool)
     return mask
 
 

@@ -502,3 +502,26 @@ def test_a_header_that_promises_terabytes_is_refused_at_once(tmp_path: Path) -> 
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(raw)))
     with pytest.raises(EchocycleError, match="32767x32767"):
         read_contours(tmp_path / "a.nii.gz", WANTED)
+
+
+def test_compressed_run_lengths_of_coco(tmp_path: Path) -> None:
+    """As pycocotools and CVAT write them; a text that fills no picture is one sentence."""
+    from pycocotools import mask as coco
+
+    counts = coco.encode(np.asfortranarray(MASKS[ED].astype(np.uint8)))["counts"].decode()
+
+    def write(text: str) -> Path:
+        content = {
+            "images": [{"id": 1, "file_name": "clip7_frame_000.png", "height": HEIGHT, "width": WIDTH}],
+            "annotations": [
+                {"image_id": 1, "category_id": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": text}}
+            ],
+            "categories": [{"id": 1, "name": "LV"}],
+        }
+        (tmp_path / "coco.json").write_text(json.dumps(content))
+        return tmp_path / "coco.json"
+
+    np.testing.assert_array_equal(found(write(counts))[ED], MASKS[ED])
+    for text in (counts + counts, "zzzzzz" * 50, "é"):
+        with pytest.raises(EchocycleError, match="do not fill the picture"):
+            found(write(text))
