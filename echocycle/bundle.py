@@ -4,10 +4,12 @@ model/
   settings.json            format, parts with their settings and hashes, where the model comes from
   segmenter.safetensors    frames -> left-ventricle mask (if the model has one)
   regressor.safetensors    clip (and masks) -> EF (if the model has one)
+  regressor-2.safetensors  a further EF network, and so on; the mean of all is the answer (bundles of format 2)
   verdict.json             how it did on held-out videos (once it is evaluated)
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -15,7 +17,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from torch import nn
 
-from echocycle.bundle_description import FORMAT, REMEDY, check_weights, read_description
+from echocycle.bundle_description import (
+    FORMAT,
+    REMEDY,
+    SEVERAL_FORMAT,
+    check_weights,
+    read_description,
+    regressor_name,
+)
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing, sha256, write_json
 from echocycle.models.specs import Part, RegressorSpec, SegmenterSpec
@@ -24,7 +33,7 @@ from echocycle.settings.convert import from_dict, to_dict
 
 @dataclass
 class Bundle:
-    """A trained model: a segmenter, a regressor, or both."""
+    """A trained model: a segmenter, EF networks (mostly one), or both."""
 
     segmenter: Part | None = None
     regressor: Part | None = None
@@ -33,11 +42,18 @@ class Bundle:
     reference: dict[str, Any] = field(default_factory=dict)
     """What the training videos measure like, to notice a recording that is unlike them."""
     path: Path | None = None
+    further: tuple[Part, ...] = ()
+    """EF networks besides `regressor`; the mean of all is the answer."""
+
+    @property
+    def regressors(self) -> list[Part]:
+        """All EF networks."""
+        return [] if self.regressor is None else [self.regressor, *self.further]
 
     def parts(self) -> dict[str, Part]:
         """The parts that exist, by name."""
-        parts = {"segmenter": self.segmenter, "regressor": self.regressor}
-        return {name: part for name, part in parts.items() if part is not None}
+        parts = {} if self.segmenter is None else {"segmenter": self.segmenter}
+        return parts | {regressor_name(number): part for number, part in enumerate(self.regressors)}
 
     @property
     def id(self) -> str:
@@ -45,13 +61,17 @@ class Bundle:
         return "-".join(part.hash[:12] for part in self.parts().values())
 
 
-_SPECS: dict[str, Any] = {"segmenter": SegmenterSpec, "regressor": RegressorSpec}
+def save_bundle(bundle: Bundle, folder: Path, *, regressors: Sequence[Part] | None = None) -> None:
+    """Write a bundle; each file is replaced whole, settings.json last, and it names the weights' hashes.
 
-
-def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle; each file is replaced whole, settings.json last, and it names the weights' hashes."""
+    Args:
+        regressors: EF networks whose mean is the answer, in place of the bundle's own; one of them is as good as none
+            that was named.
+    """
     from safetensors.torch import save_file
 
+    if regressors is not None:
+        bundle.regressor, bundle.further = next(iter(regressors), None), tuple(regressors[1:])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Any] = {}
@@ -64,7 +84,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     write_json(
         folder / "settings.json",
         {
-            "format": FORMAT,
+            "format": SEVERAL_FORMAT if bundle.further else FORMAT,
             "note": "Research software, not a medical device.",
             "parts": parts,
             "provenance": bundle.provenance,
@@ -83,11 +103,18 @@ def load_bundle(path: Path, device: torch.device | str = "cpu") -> Bundle:
     settings = described.path / "settings.json"
     _check_reference(described.reference, settings)
     bundle = Bundle(provenance=described.provenance, reference=described.reference, path=described.path)
+    regressors: list[Part] = []
     for name, part in described.parts.items():
         check_weights(part)
-        spec = _checked_spec(_SPECS[name], part.spec, f"parts.{name}.spec.", settings)
-        network = _network(spec, part.file, settings)
-        setattr(bundle, name, Part(spec, network, part.sha256).to(torch.device(device)))
+        kind = SegmenterSpec if name == "segmenter" else RegressorSpec
+        spec = _checked_spec(kind, part.spec, f"parts.{name}.spec.", settings)
+        made = Part(spec, _network(spec, part.file, settings), part.sha256).to(torch.device(device))
+        if name == "segmenter":
+            bundle.segmenter = made
+        else:
+            regressors.append(made)
+    if regressors:
+        bundle.regressor, bundle.further = regressors[0], tuple(regressors[1:])
     return bundle
 
 
@@ -194,5 +221,5 @@ def _check_reference(reference: dict[str, Any], file: Path) -> None:
 
 def check_parts(bundle: Bundle) -> None:
     """Refuse a model whose EF network needs masks that nothing makes."""
-    if bundle.regressor is not None and bundle.regressor.spec.takes_masks and bundle.segmenter is None:
+    if bundle.segmenter is None and any(part.spec.takes_masks for part in bundle.regressors):
         raise EchocycleError(f"The model {bundle.path} needs masks but has no segmenter; train it with --masks.")

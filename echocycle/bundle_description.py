@@ -7,7 +7,8 @@ from typing import Any
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sha256
 
-FORMAT = 1
+FORMAT, SEVERAL_FORMAT = 1, 2
+"""Of bundles with one EF network at most, which earlier versions read too, and of those with several."""
 PARTS = ("segmenter", "regressor")
 REMEDY = "Copy the bundle again, or train the model again"
 
@@ -38,6 +39,11 @@ class BundleDescription:
         return "-".join(part.sha256[:12] for part in self.parts.values())
 
     @property
+    def regressors(self) -> list[str]:
+        """Names of the EF networks, whose mean is the answer."""
+        return [name for name in self.parts if name != "segmenter"]
+
+    @property
     def color(self) -> bool:
         """Whether the model was trained on RGB."""
         return any(part.spec.get("color") is True for part in self.parts.values())
@@ -45,6 +51,13 @@ class BundleDescription:
 
 PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
 """Models that come with the package, by the name that stands for their path."""
+UNASKED = "zero"
+"""The one of them that is taken where no model is named."""
+
+
+def regressor_name(number: int) -> str:
+    """Name of an EF network of a bundle, counted from 0: regressor, regressor-2, regressor-3 and so on."""
+    return "regressor" if number == 0 else f"regressor-{number + 1}"
 
 
 def bundle_folder(path: Path) -> Path:
@@ -69,21 +82,30 @@ def read_description(path: Path) -> BundleDescription:
         )
     content = read_json(file)
     _require(isinstance(content, dict), file, "is not the description of a model")
-    if content.get("format") != FORMAT or isinstance(content["format"], bool):
-        raise EchocycleError(f"{folder} is a bundle of format {content.get('format')}; this version reads {FORMAT}.")
+    if content.get("format") not in (FORMAT, SEVERAL_FORMAT) or isinstance(content["format"], bool):
+        raise EchocycleError(
+            f"{folder} is a bundle of format {content.get('format')}; this version reads {FORMAT} and {SEVERAL_FORMAT}."
+        )
     for key in ("parts", "provenance", "reference"):
         _require(isinstance(content.get(key), dict), file, f"has no readable entry `{key}`")
     parts = {}
     _require(len(content["parts"]) > 0, file, "names no network in `parts`")
+    several = content["format"] == SEVERAL_FORMAT
+    known = ["segmenter", *map(regressor_name, range(len(content["parts"]) if several else 1))]
     for name in content["parts"]:
-        _require(name in PARTS, file, f"names a part {name!r}; this version knows {' and '.join(PARTS)}")
-    for name in PARTS:
+        _require(name in known, file, f"names a part {name!r}; this version knows {' and '.join(PARTS)}")
+    for name in known:
         if name in content["parts"]:
             each = content["parts"][name]
             _require(isinstance(each, dict), file, f"has no readable entry `parts.{name}`")
             for key, kind in (("sha256", str), ("spec", dict)):
                 _require(isinstance(each.get(key), kind), file, f"has no readable entry `parts.{name}.{key}`")
             parts[name] = PartDescription(folder / f"{name}.safetensors", each["sha256"], each["spec"])
+    _require(
+        list(parts)[-1] in ("segmenter", regressor_name(len(parts) - 1 - ("segmenter" in parts))),
+        file,
+        "names a further EF network without those before it",
+    )
     return BundleDescription(folder, parts, content["provenance"], content["reference"])
 
 

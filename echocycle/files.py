@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from echocycle.errors import EchocycleError
 
 LEFTOVERS = ".*.partial*"
 """Temporary files of `replacing`."""
+FORMULA = ("=", "+", "-", "@", "\t", "\\t", "\\r")
+"""How a cell begins that a spreadsheet computes; a tab and a line end also as `printable` writes them."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def printable(text: str | Path) -> str:
@@ -25,6 +29,16 @@ def printable(text: str | Path) -> str:
     return "".join(
         each.encode("unicode_escape").decode() if unicodedata.category(each) == "Cc" else each for each in known
     )
+
+
+def cell(text: str | Path) -> str:
+    """Text for a cell of a CSV table that is opened in a spreadsheet: `printable`, and never a formula.
+
+    A name that begins like one (`=cmd|...`, `@SUM(...)`) gets an apostrophe in front, which says that it is text.
+    Numbers stay numbers. What was made safe before stays as it is.
+    """
+    known = printable(text)
+    return f"'{known}" if known.startswith(FORMULA) and not NUMBER.fullmatch(known) else known
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def describe_bundle(path: Path) -> dict[str, Any]:
         **({"card": card.read_text(encoding="utf-8")} if card.exists() else {}),
         "id": bundle.id,
         "parts": parts,
+        "ef_networks": [name for name in parts if name != "segmenter"],
         "verdict": None if verdict is None else verdict.sentence(),
         "provenance": bundle.provenance,
         "reference": bundle.reference,

@@ -18,7 +18,7 @@ from echocycle.errors import EchocycleError
 from echocycle.methods import options_of
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.settings.analyses import AnalyseSettings, What
-from echocycle.settings.flags import Flat, Model, Out, Several, Unseen
+from echocycle.settings.flags import Flag, Flat, Model, Out, Several, Unseen
 from echocycle.settings.stages import EvaluateSettings, MaskSettings, PrepareSettings, RegressSettings, SegmentSettings
 
 if TYPE_CHECKING:
@@ -225,19 +225,30 @@ def report(
 def predict(
     *inputs: Path,
     out: Annotated[Path, Out],
-    model: Annotated[Path, Model],
+    model: Annotated[Path | None, Model] = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    stride: int = 4,
+    protocol: Literal["one-clip", "all-clips", "strided", "beats"] = "strided",
+    stride: int | None = None,
+    fast: Annotated[bool, Flag] = False,
+    formats: str = "json,csv,masks,overlay",
+    workers: int = 1,
     time: Literal["auto", "frames", "seconds"] = "auto",
 ) -> Results:
-    """EF and masks of recordings as JSON, CSV and overlay video.
+    """EF, masks, beats and volumes of recordings, as files for programs, for the eye and for a picture archive.
 
     Args:
         inputs: Recordings (AVI, MP4, MOV, DICOM), folders, DICOMDIR files or zip archives of them.
         out: Folder for the results.
-        model: A bundle, or the run that holds it.
+        model: A bundle, or the run that holds it. Without it the model in the package, `zero`, which was trained on
+            synthetic clips only (`echocycle info zero`).
         device: `auto` takes a GPU where there is one.
-        stride: Frames between two clips whose EF are averaged.
+        protocol: Clips whose EF are averaged: `strided`, one every `stride` frames; `all-clips`, one at every frame;
+            `one-clip`, from the middle; `beats`, one from the end diastole of each beat that is found.
+        stride: Frames between two clips of `strided`: 4, or 16 with `--fast`.
+        fast: A quarter of the clips, so less time for the EF; every frame is still segmented.
+        formats: Names with commas: `json` (always written), `csv`, `masks`, `overlay`, `png`, `seg`, `sr`, `html`.
+            `seg` and `sr` are DICOM and hold the patient's identity; nothing else does.
+        workers: Processes that predict, each with a model of its own; they share the cores.
         time: `frames` takes a recording's frames as they are, `seconds` brings it to the frame rate of the training
             videos first; `auto` does so where its rate is none of theirs. Results say which it was.
 
@@ -249,7 +260,18 @@ def predict(
     """
     from echocycle.inference.batch import predict_all
 
-    return predict_all([Path(path) for path in inputs], Path(out), Path(model), device=device, stride=stride, time=time)
+    return predict_all(
+        [Path(path) for path in inputs],
+        Path(out),
+        None if model is None else Path(model),
+        device=device,
+        protocol=protocol,
+        stride=stride,
+        fast=fast,
+        formats=formats,
+        workers=workers,
+        time=time,
+    )
 
 
 def adopt(

@@ -14,7 +14,8 @@ from torchvision.models import resnet50
 from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.video import mc3_18, r2plus1d_18, r3d_18
 
-from echocycle.bundle import Bundle, load_bundle, save_bundle
+from echocycle.bundle import Bundle, check_parts, load_bundle, save_bundle
+from echocycle.bundle_description import read_description
 from echocycle.cli import main
 from echocycle.device import choose_device
 from echocycle.errors import EchocycleError
@@ -105,6 +106,43 @@ def test_equal_weights_have_an_equal_id(bundle: Bundle, tmp_path: Path) -> None:
     other.network.set_bias(50.0)
     save_bundle(Bundle(bundle.segmenter, other), tmp_path / "other")
     assert load_bundle(tmp_path / "other").id != bundle.id
+
+
+def test_several_ef_networks_are_kept_in_order_and_listed(bundle: Bundle, tmp_path: Path, capsys: Any) -> None:
+    parts = [trained(regressor_part(channels)) for channels in (3, 4, 1)]
+    save_bundle(Bundle(bundle.segmenter), tmp_path / "three", regressors=parts)
+    loaded = load_bundle(tmp_path / "three")
+    assert [part.spec for part in loaded.regressors] == [part.spec for part in parts]
+    assert [part.hash for part in loaded.regressors] == [part.hash for part in parts]
+    assert loaded.id == read_description(tmp_path / "three").id
+    assert len(loaded.id.split("-")) == 4
+    assert json.loads((tmp_path / "three" / "settings.json").read_text())["format"] == 2
+    save_bundle(loaded, tmp_path / "again")
+    assert load_bundle(tmp_path / "again").id == loaded.id
+    assert main(["info", str(tmp_path / "three"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["ef_networks"] == ["regressor", "regressor-2", "regressor-3"]
+    assert [facts["parts"][name]["channels"] for name in facts["ef_networks"]] == [3, 4, 1]
+    with pytest.raises(EchocycleError, match="needs masks but has no segmenter"):
+        check_parts(Bundle(None, parts[0], further=(parts[1],)))
+
+
+def test_one_ef_network_is_a_bundle_as_ever(bundle: Bundle, tmp_path: Path) -> None:
+    """Versions before several networks read it."""
+    save_bundle(Bundle(bundle.segmenter), tmp_path / "one", regressors=[bundle.regressor])
+    kept = json.loads((tmp_path / "one" / "settings.json").read_text())
+    assert (kept["format"], set(kept["parts"])) == (1, {"segmenter", "regressor"})
+    entry = kept["parts"]["segmenter"]
+    for format, parts, message in (
+        (1, ["regressor-2"], "names a part 'regressor-2'"),
+        (1, ["regressor", "regressor-2"], "names a part 'regressor-2'"),
+        (2, ["regressor", "regressor-3"], "names a part 'regressor-3'"),
+        (2, ["segmenter", "regressor-2"], "without those before it"),
+    ):
+        told = kept | {"format": format, "parts": {name: entry for name in parts}}
+        (tmp_path / "one" / "settings.json").write_text(json.dumps(told))
+        with pytest.raises(EchocycleError, match=message):
+            load_bundle(tmp_path / "one")
 
 
 # --------------------------------------------------------------------------------------------------- refusals

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from echocycle.files import difference, empty_unless_begun, printable, settle, write_json, write_text
+from echocycle.files import cell, difference, empty_unless_begun, printable, settle, write_json, write_text
 from echocycle.partial import PartialFolder
 
 
@@ -56,6 +56,14 @@ def test_names_become_text_that_every_program_can_read() -> None:
     assert printable("Z\udcfcrich") == r"Z\udcfcrich"
     assert printable("a\nb\x1b[31m\x7f") == r"a\nb\x1b[31m\x7f"
     assert printable(printable("Z\udcfcrich\n")) == printable("Z\udcfcrich\n")
+
+
+def test_a_cell_is_never_a_formula_and_numbers_stay_numbers() -> None:
+    for text in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"):
+        assert cell(text) == "'" + printable(text)
+        assert cell(cell(text)) == cell(text)
+    for text in ("-12.5", "+3", "-1e-05", ".5", "a=b", "/in/=1.avi", "", "2024-01-01"):
+        assert cell(text) == text
 
 
 def test_the_disk_holds_everything_before_the_file_that_closes_a_folder(

@@ -162,7 +162,7 @@ def test_demo(tmp_path: Path) -> None:
     assert set(results["ef"]) == {"naive", "supervised", "teacher", "student", "discs"}
     assert set(demo_results.beats_naive(results)) == {"supervised", "teacher", "student", "discs"}
     assert demo_results.load_results(out) == results
-    real = read_json(next((out / "predict").glob("*.json")))
+    real = read_json(next((out / "predict").glob("*.dcm.json")))
     measured(real)
     assert results["real_clip_ef"] == (None if real["ef"] is None else pytest.approx(real["ef"]))
     verdict = read_json(out / "runs" / "student" / "model" / "verdict.json")

@@ -147,7 +147,7 @@ def find_beats(area: Sequence[float] | Floats, fps: float, rule: Rule = "promine
     beats: list[Beat] = []
     cut_off: list[Beat] = []
     previous = 0
-    for es in systoles:
+    for es in systoles.tolist():
         start = max(previous, es - round(LONGEST_EJECTION * fps))
         ed = start + int(np.argmax(smooth[start : es + 1]))
         (beats if ed > 0 else cut_off).append(Beat(ed, int(es)))

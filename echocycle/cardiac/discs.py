@@ -50,6 +50,20 @@ class Volume:
             return 0.0
         return 8 * self.area**2 / (3 * np.pi * self.length) / (1000 if self.unit == "ml" else 1)
 
+    @property
+    def wall_length(self) -> float:
+        """Length of the outline from one end of the mitral plane over the apex to the other, without that plane.
+
+        It runs through the ends of the discs, each centred on the long axis: the steps of pixels are smoothed away.
+        """
+        if not self.length > 0:
+            return 0.0
+        half = self.diameters / 2
+        step = self.length / len(half)
+        at_base = max(0.0, 1.5 * half[-1] - 0.5 * half[-2])
+        inner = np.hypot(step, np.diff(half)).sum()
+        return float(2 * (np.hypot(step / 2, half[0]) + inner + np.hypot(step / 2, at_base - half[-1])))
+
 
 def _outline(mask: NDArray) -> tuple[Floats | None, list[str]]:
     """The outline (points, 2) of the largest blob at one half, in pixels (row, column), closed; and notes.
@@ -199,6 +213,9 @@ class BeatEF(NamedTuple):
     ef: float
     edv: float
     esv: float
+    ef_area_length: float = float("nan")  # percent
+    axis_shortening: float = float("nan")  # of the long axis, percent of its length at ED
+    wall_shortening: float = float("nan")  # of the outline without the mitral plane, percent
 
 
 @dataclass(frozen=True)
@@ -213,6 +230,17 @@ class DiscsEF:
     beats: list[BeatEF]
     area: Floats = field(repr=False)  # pixels in each frame, (time,), as measured
     notes: tuple[str, ...] = ()
+    frames: list[Volume] = field(default_factory=list, repr=False)  # every frame's, where it was asked for
+
+    @property
+    def axis_shortening(self) -> float:
+        """Shortening of the long axis, percent, median over beats."""
+        return _median([beat.axis_shortening for beat in self.beats])
+
+    @property
+    def wall_shortening(self) -> float:
+        """Global longitudinal shortening: of the outline without the mitral plane, percent, median over beats."""
+        return _median([beat.wall_shortening for beat in self.beats])
 
     def as_row(self) -> dict[str, float | str | int]:
         """The columns of volumes.csv that can be told from the masks."""
@@ -231,6 +259,10 @@ class DiscsEF:
         }
 
 
+def _median(values: list[float]) -> float:
+    return float(np.median(values)) if values else float("nan")
+
+
 def _around(frame: int, missing: NDArray[np.bool_], fps: float) -> list[int]:
     """The frame and its nearest neighbours in time that have a mask."""
     reach = min(2, int(NEIGHBOURS * fps))
@@ -238,14 +270,29 @@ def _around(frame: int, missing: NDArray[np.bool_], fps: float) -> list[int]:
     return [near for near in frames if not missing[near]]
 
 
+class _Means(NamedTuple):
+    """Means of some frames' measures."""
+
+    volume: float
+    area_length: float
+    length: float
+    wall_length: float
+
+
 def ef_by_discs(
-    masks: NDArray, fps: float, spacing_mm: tuple[float, float] | None = None, rule: Rule = "prominent"
+    masks: NDArray,
+    fps: float,
+    spacing_mm: tuple[float, float] | None = None,
+    rule: Rule = "prominent",
+    *,
+    every_frame: bool = False,
 ) -> DiscsEF:
     """EF of a video from its masks (time, height, width), booleans or probabilities.
 
     Each beat's volumes are means over the frames next to ED and ES (`NEIGHBOURS`), its EF is
     100 (EDV - ESV) / EDV, and the video's EF is the median over beats (`find_beats`). `notes` says what
-    was not as it should be: frames without a mask, specks, masks at the border, no whole beat.
+    was not as it should be: frames without a mask, specks, masks at the border, no whole beat. With `every_frame`
+    each frame is measured, for curves of volume and length.
     """
     masks = check_masks(masks)
     area = area_curve(masks)
@@ -257,38 +304,42 @@ def ef_by_discs(
     notes = [f"{missing.sum()} of {len(area)} frames have no mask"] if missing.any() else []
 
     found = find_beats(area, fps, rule)
+    frames = [disc_volume(mask, spacing_mm) for mask in masks] if every_frame else []
     measured: dict[int, Volume] = {}
 
-    def mean_volumes(frame: int) -> tuple[float, float]:
+    def means(frame: int) -> _Means:
         near = _around(frame, missing, fps)
         for index in near:
             if index not in measured:
-                measured[index] = disc_volume(masks[index], spacing_mm)
+                measured[index] = frames[index] if frames else disc_volume(masks[index], spacing_mm)
         if not near:
-            return nan, nan
-        volumes = [measured[index] for index in near]
-        return float(np.mean([v.volume for v in volumes])), float(np.mean([v.area_length for v in volumes]))
+            return _Means(nan, nan, nan, nan)
+        rows = [(v.volume, v.area_length, v.length, v.wall_length) for v in (measured[index] for index in near)]
+        return _Means(*map(float, np.mean(rows, axis=0)))
 
-    beats, by_area_length = [], []
+    beats = []
     for ed, es in found:
-        (edv, edv_area_length), (esv, esv_area_length) = mean_volumes(ed), mean_volumes(es)
-        if edv > 0 and np.isfinite(esv):
-            beats.append(BeatEF(ed, es, 100 * (edv - esv) / edv, edv, esv))
-            by_area_length.append(100 * (edv_area_length - esv_area_length) / edv_area_length)
+        full, empty = means(ed), means(es)
+        if full.volume > 0 and np.isfinite(empty.volume):
+            lost = [
+                100 * (1 - after / before) if before > 0 else nan for before, after in zip(full, empty, strict=True)
+            ]
+            beats.append(BeatEF(ed, es, lost[0], full.volume, empty.volume, *lost[1:]))
     if not beats:
-        return DiscsEF(nan, nan, nan, nan, unit, [], area, (*notes, "the area never falls: no beat found"))
+        return DiscsEF(nan, nan, nan, nan, unit, [], area, (*notes, "the area never falls: no beat found"), frames)
     if len(beats) == 1 and (beats[0].ed in (0, len(area) - 1) or beats[0].es in (0, len(area) - 1)):
         notes.append("no whole beat: the largest and the smallest area were taken")
     for note in dict.fromkeys(note for volume in measured.values() for note in volume.notes):
-        frames = sum(note in volume.notes for volume in measured.values())
-        notes.append(f"{note} ({frames} of {len(measured)} measured frames)")
+        count = sum(note in volume.notes for volume in measured.values())
+        notes.append(f"{note} ({count} of {len(measured)} measured frames)")
     return DiscsEF(
-        ef=float(np.median([beat.ef for beat in beats])),
-        ef_area_length=float(np.median(by_area_length)),
-        edv=float(np.median([beat.edv for beat in beats])),
-        esv=float(np.median([beat.esv for beat in beats])),
+        ef=_median([beat.ef for beat in beats]),
+        ef_area_length=_median([beat.ef_area_length for beat in beats]),
+        edv=_median([beat.edv for beat in beats]),
+        esv=_median([beat.esv for beat in beats]),
         unit=unit,
         beats=beats,
         area=area,
         notes=tuple(notes),
+        frames=frames,
     )

@@ -53,16 +53,41 @@ WORDS = {
 }
 
 
+def unlikeness(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> float:
+    """How far a video lies outside the training videos' ranges: for each measure the excess over the range's width,
+    at most 1 each, summed; 0 where it lies within all, NaN where the model knows no ranges."""
+    ranges = reference.get("ranges", {})
+    if not ranges:
+        return float("nan")
+    measured = {**describe(frames), "fps": fps}
+    total = 0.0
+    for name, (low, high) in ranges.items():
+        value = measured[name]
+        if np.isfinite(value):
+            total += min(1.0, max(low - value, value - high, 0.0) / max(high - low, 1e-6))
+    return total
+
+
 def unlike(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> list[str]:
-    """Sentences on how a video is unlike the training videos; empty if it is not."""
-    notes = []
+    """What the model was trained on, where that must be said, and sentences on how a video is unlike it."""
+    return [*training_notice(reference), *unlike_ranges(frames, fps, reference)]
+
+
+def training_notice(reference: dict[str, Any]) -> list[str]:
+    """A sentence where a model has seen synthetic clips only."""
     if reference.get("notice"):
-        notes.append(reference["notice"])
-    elif reference.get("phantom_version") is not None:
-        notes.append(
+        return [reference["notice"]]
+    if reference.get("phantom_version") is not None:
+        return [
             "The model was trained on synthetic clips (phantom version "
             f"{reference['phantom_version']}); its answer for a real recording has no clinical meaning."
-        )
+        ]
+    return []
+
+
+def unlike_ranges(frames: np.ndarray, fps: float, reference: dict[str, Any]) -> list[str]:
+    """Sentences on how a video is unlike the training videos; empty if it is not."""
+    notes = []
     measured = {**describe(frames), "fps": fps}
     for name, (low, high) in reference.get("ranges", {}).items():
         value = measured[name]

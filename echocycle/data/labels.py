@@ -26,11 +26,13 @@ class LabelBudget:
     excluded: tuple[int, ...]
     validation: tuple[int, ...]
     settings: LabelSettings
+    calibration: tuple[int, ...] = ()
+    """Validation videos that choose no epoch: intervals of EF are calibrated on them. No method sees their labels."""
 
     @property
     def labels_used(self) -> int:
-        """Annotated videos that a run reads: labelled training videos and those it is selected on."""
-        return len(self.labelled) + len(self.validation)
+        """Annotated videos that a run reads: labelled training videos and those it is selected and calibrated on."""
+        return len(self.labelled) + len(self.validation) + len(self.calibration)
 
     def summary(self) -> dict[str, Any]:
         """The counts, for a report."""
@@ -39,6 +41,7 @@ class LabelBudget:
             "unlabelled": len(self.unlabelled),
             "excluded": len(self.excluded),
             "validation": len(self.validation),
+            **({"calibration": len(self.calibration)} if self.calibration else {}),
             "labels_used": self.labels_used,
             "unlabelled_annotation_allowed": self.settings.allow_unlabelled_annotation,
         }
@@ -97,7 +100,11 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
     validation = store.videos("val")
     validation = validation[usable[validation]]
     validation = np.random.RandomState(settings.seed).permutation(validation)
-    validation = validation[: count_of(settings.validation, len(validation), "labels.validation")]
+    kept_apart = count_of(settings.calibration, len(validation), "labels.calibration")
+    calibration = validation[len(validation) - kept_apart :]
+    validation = validation[: len(validation) - kept_apart][
+        : count_of(settings.validation, len(validation), "labels.validation")
+    ]
     what = "an EF" if needs == "ef" else "a tracing"
     if needs == "ef" and settings.untraced == "drop":
         what = "an EF and a tracing (labels.untraced is drop)"
@@ -110,12 +117,13 @@ def draw_budget(store: Store, settings: LabelSettings, *, needs: Literal["ef", "
         raise EchocycleError(
             f"No validation video with {what}; the best epoch cannot be "
             "chosen. Give some videos the split VAL, or raise labels.validation above 0."
+            + (" All of them calibrate (labels.calibration)." if kept_apart else "")
         )
 
     def rows(part: np.ndarray) -> tuple[int, ...]:
         return tuple(np.sort(part).tolist())
 
-    return LabelBudget(rows(labelled), rows(unlabelled), rows(excluded), rows(validation), settings)
+    return LabelBudget(rows(labelled), rows(unlabelled), rows(excluded), rows(validation), settings, rows(calibration))
 
 
 def _has(store: Store, needs: Literal["ef", "tracing"]) -> np.ndarray:

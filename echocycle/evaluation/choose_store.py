@@ -4,6 +4,7 @@ from pathlib import Path
 
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
+from echocycle.evaluation.calibrate import keep_calibration
 from echocycle.evaluation.evaluate import evaluate_run
 from echocycle.runs import Run, finished
 from echocycle.settings.stages import EvaluateSettings
@@ -13,7 +14,11 @@ from echocycle.training.opened import require_store
 def evaluate_on(run: Path, settings: EvaluateSettings, *, store: Path | None, external: Path | None) -> Path:
     """`evaluate_run` on the run's store, which may have moved, or on an external one; gives the folder."""
     if external is None:
-        return evaluate_run(finished(run), settings, _store_of(run, store))
+        opened = _store_of(run, store)
+        folder = evaluate_run(finished(run), settings, opened)
+        if Run(run).info["stage"] == "regress":
+            keep_calibration(Run(run), opened)
+        return folder
     if store is not None:
         raise EchocycleError("Name either `--store` or `--external`.")
     other = Store(external)

@@ -46,16 +46,17 @@ def evaluate_regressor(
     whose: dict[str, Any],
 ) -> dict[str, Any]:
     store = seen_by(store, settings.time, bundle.reference, str(bundle.path))
-    regressor, segmenter = bundle.regressor, bundle.segmenter
-    assert regressor is not None
+    regressors, segmenter = bundle.regressors, bundle.segmenter
+    assert regressors
+    takes_masks = any(part.spec.takes_masks for part in regressors)
     if segmenter is None and "beat-by-beat" in settings.protocol:
         raise EchocycleError(
             f"Protocol beat-by-beat finds the beats in masks, and the model of {run.path} has no segmenter; train it "
             "with --masks, or choose another protocol."
         )
-    wanted = regressor.spec.takes_masks or "beat-by-beat" in settings.protocol
+    wanted = takes_masks or "beat-by-beat" in settings.protocol
     masks = store.masks_of(segmenter.hash) if wanted and segmenter is not None else None
-    if regressor.spec.takes_masks and masks is None:
+    if takes_masks and masks is None:
         raise EchocycleError(
             f"{store.path} has no masks of the segmenter that {run.path} was trained with; run `echocycle mask`."
         )
@@ -65,10 +66,10 @@ def evaluate_regressor(
     if not labelled:
         raise EchocycleError(f"No video of {', '.join(settings.splits)} has an EF to compare with.")
 
-    regressor = as_tested(regressor, store, labelled, settings)
+    regressors = [as_tested(part, store, labelled, settings) for part in regressors]
 
     def make(video: int) -> list[dict[str, Any]]:
-        rows = predict.predict_video_rows(regressor, store, masks, video, settings, device, whose, segmenter)
+        rows = predict.predict_video_rows(regressors, store, masks, video, settings, device, whose, segmenter)
         return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
     rows = [row for rows in journal.over(f"Evaluating {run.id}", labelled, make) for row in rows]

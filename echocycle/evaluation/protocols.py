@@ -1,6 +1,6 @@
 """A trained model on the videos of a store: EF of clips, Dice of masks, EF by discs; streamed, a video at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from echocycle.data.mask_set import MaskSet
 from echocycle.data.store import SIZE, Store
 from echocycle.evaluation.half_beats import frames_for
 from echocycle.evaluation.tables import dice_row
-from echocycle.inference.clips import THRESHOLD, at_store_size, predict_clips
+from echocycle.inference.clips import THRESHOLD, at_store_size, longest, members_on_clips
 from echocycle.inference.masks import probabilities
 from echocycle.models.specs import Part
 from echocycle.settings.stages import EvaluateSettings
@@ -49,7 +49,7 @@ def beat_starts(area: np.ndarray, spec: Any) -> list[int]:
 
 
 def predict_video_rows(
-    regressor: Part,
+    regressors: Sequence[Part],
     store: Store,
     masks: MaskSet | None,
     video: int,
@@ -58,21 +58,18 @@ def predict_video_rows(
     identity: dict[str, Any],
     segmenter: Part | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of predictions.csv of one video; `identity` gives run, method and seed.
+    """The rows of predictions.csv of one video, each the mean of all EF networks; `identity` has run, method, seed.
 
     `beat-by-beat`, for which alone the segmenter is needed, gives the mean over beats in one row, or none where no
     beat is found.
     """
     row = store.index.iloc[video]
-    spec = regressor.spec
-    assert masks is not None or not spec.takes_masks
+    spec = longest(regressors)
+    assert masks is not None or not any(part.spec.takes_masks for part in regressors)
     details = {name: store.detail(str(row["name"]), name) for name in store.details.columns if name in KEPT}
     shown = frames_for(store.n_frames(video), settings, spec)
-    as_is = settings.half_beats == "keep"
-    frames = store.frames(video) if as_is else np.asarray(store.frames(video)[shown])
-    reader = None
-    if spec.takes_masks and masks is not None:
-        reader = lambda places: masks.probabilities(video, shown[places])  # noqa: E731
+    frames = store.frames(video) if settings.half_beats == "keep" else np.asarray(store.frames(video)[shown])
+    reader = None if masks is None else (lambda places: masks.probabilities(video, shown[places]))
     for protocol in settings.protocol:
         if protocol == "beat-by-beat":
             assert segmenter is not None
@@ -82,7 +79,7 @@ def predict_video_rows(
                 continue
         else:
             starts = starts_of(protocol, len(frames), spec, settings, row["name"])
-        ef = predict_clips(regressor, frames, reader, starts, settings.batch, device, settings.precision)
+        ef = members_on_clips(regressors, frames, reader, starts, settings.batch, device, settings.precision).mean(0)
         names = [protocol] * len(starts) if protocol != "one-clip" else [f"one-clip-{s}" for s in settings.clip_seeds]
         clips: list[tuple[str, int | None, float]] = list(zip(names, starts, ef, strict=True))
         if protocol == "beat-by-beat":  # two beats can have the same clip, so their mean is all that is told

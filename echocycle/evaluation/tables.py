@@ -98,7 +98,7 @@ VOLUMES: Columns = {
 
 LABELS: Columns = {
     "name": _text(),
-    "subset": _text(one_of=("labelled", "unlabelled", "excluded", "validation")),
+    "subset": _text(one_of=("labelled", "unlabelled", "excluded", "validation", "calibration")),
     "ef": _number(0, 100, optional=True),  # percent; of labelled videos only
 }
 

@@ -1,6 +1,6 @@
 """A trained EF network on clips of a video."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from echocycle.data.clips import ClipBatch
 from echocycle.data.store import SIZE
 from echocycle.models.sliding import answers
-from echocycle.models.specs import Part
+from echocycle.models.specs import Part, RegressorSpec
 
 THRESHOLD = 127.5
 """A stored probability above it is left ventricle (a logit above 0)."""
@@ -64,6 +64,30 @@ def predict_clips(
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             found[places] = answers(regressor.network, video, block, spec.frames, spec.period).cpu().numpy()
     return found
+
+
+def members_on_clips(
+    regressors: Sequence[Part],
+    frames: np.ndarray,
+    masks: Callable[[np.ndarray], np.ndarray] | None,
+    starts: list[int],
+    batch: int,
+    device: torch.device,
+    precision: str = "32",
+) -> np.ndarray:
+    """EF (networks, starts), percent, of each EF network of a model on the same clips; see `predict_clips`."""
+    return np.stack(
+        [
+            predict_clips(part, frames, masks if part.spec.takes_masks else None, starts, batch, device, precision)
+            for part in regressors
+        ]
+    )
+
+
+def longest(regressors: Sequence[Part]) -> RegressorSpec:
+    """Of several EF networks what is needed of the one whose clips are longest: where clips can begin for all."""
+    spec: RegressorSpec = max((part.spec for part in regressors), key=lambda spec: spec.span)
+    return spec
 
 
 def ef_of_clips(

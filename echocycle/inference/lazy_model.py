@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from echocycle.bundle_description import read_description
-from echocycle.data.rate import Time, rate_for, training_rate
+from echocycle.bundle_description import PACKAGED, UNASKED, read_description
+from echocycle.calibration import read_calibration
+from echocycle.data.rate import rate_for, training_rate
 from echocycle.errors import EchocycleError
+from echocycle.inference.choices import Choices
 from echocycle.prediction import Prediction, model_identity
 from echocycle.recordings.sector import CutRecording
 from echocycle.verdict import Verdict, read_verdict
@@ -17,21 +19,28 @@ if TYPE_CHECKING:
 
     from echocycle.bundle import Bundle
 
-Device = Literal["auto", "cpu", "cuda"]
-
 
 class LazyModel:
-    """The model by its description; its networks are loaded when they are needed."""
+    """The model by its description; its networks are loaded when they are needed.
 
-    def __init__(self, path: Path, device: Device, stride: int, time: Time = "auto"):
-        self.description = read_description(path)
+    Without a path it is the model in the package, whatever lies in the working folder.
+    """
+
+    def __init__(self, path: Path | None, choices: Choices):
+        self.unasked = path is None
+        self.description = read_description(PACKAGED[UNASKED] if path is None else path)
         self.verdict: Verdict | None = read_verdict(self.description.path)
-        self.identity = model_identity(self.description, self.verdict)
-        self.stride, self.time = stride, time
-        if time == "seconds" and training_rate(self.description.reference) is None:
+        self.calibration = read_calibration(self.description.path)
+        calibrated = None if self.calibration is None else self.calibration.id
+        self.identity = model_identity(self.description, self.verdict, calibrated)
+        self.choices = choices
+        if choices.time == "seconds" and training_rate(self.description.reference) is None:
             raise EchocycleError(f"The model {path} does not say its training rate. Predict with --time frames.")
-        self._device = device
         self._loaded: tuple[Bundle, torch.device] | None = None
+        if choices.protocol == "beats" and "segmenter" not in self.description.parts:
+            raise EchocycleError(
+                f"{path} has no segmenter, so no beats can be found; choose another --protocol, or another model."
+            )
 
     @property
     def has_ef_network(self) -> bool:
@@ -39,7 +48,7 @@ class LazyModel:
 
     def time_for(self, fps: float) -> str:
         """`frames` or `seconds`, as a recording of so many frames a second is predicted."""
-        return "frames" if rate_for(self.time, fps, self.description.reference) is None else "seconds"
+        return "frames" if rate_for(self.choices.time, fps, self.description.reference) is None else "seconds"
 
     def load(self) -> tuple[Bundle, torch.device]:
         """Bundle and device."""
@@ -47,11 +56,31 @@ class LazyModel:
             from echocycle.bundle import check_parts, load_bundle
             from echocycle.device import choose_device
 
-            where = choose_device(self._device)
+            where = choose_device(self.choices.device)
             bundle = load_bundle(self.description.path, where)
             check_parts(bundle)
             self._loaded = bundle, where
         return self._loaded
+
+    def computing(self) -> dict[str, Any]:
+        """On what the loaded networks compute and how precisely, as plain values."""
+        import torch
+
+        _, device = self.load()
+        exact = device.type == "cpu" or not torch.backends.cudnn.allow_tf32
+        return {
+            "backend": "torch",
+            "device": str(device),
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+            "threads": torch.get_num_threads(),
+            "precision": "float32" if exact else "float32, TF32 in convolutions",
+        }
+
+    def first_words(self) -> list[str]:
+        """What is said before the first recording: which model is used if none was named, and its notice."""
+        said = [f"No model is named (--model): the one in the package, `{UNASKED}`, is used."] if self.unasked else []
+        notice = self.description.reference.get("notice")
+        return [*said, str(notice)] if notice else said
 
     def verdict_line(self) -> tuple[str, str]:
         """What is known of the model's worth, and the style to say it in."""
@@ -65,4 +94,15 @@ class LazyModel:
         from echocycle.inference.recordings import predict_cut
 
         bundle, device = self.load()
-        return predict_cut(cut, source, bundle, self.verdict, device, self.stride, self.time)
+        asked = self.choices
+        return predict_cut(
+            cut,
+            source,
+            bundle,
+            self.verdict,
+            device,
+            asked.stride,
+            asked.time,
+            self.calibration,
+            asked.protocol,
+        )

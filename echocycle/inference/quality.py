@@ -18,14 +18,14 @@ def unusable_masks(masks: np.ndarray, frames: np.ndarray) -> str | None:
     marked = int((sizes > SMALLEST_MASK * masks[0].size).sum())
     if marked < MARKED_SHARE * len(masks):
         return f"The left ventricle was found in {marked} of {len(masks)} frames only."
-    fan = _fan(frames)
+    fan = fan_of(frames)
     outside = sum(int((mask & ~fan).sum()) for mask in masks) / max(int(sizes.sum()), 1)
     if outside > OUTSIDE_SHARE:
         return f"{100 * outside:.0f} % of what was taken for the left ventricle lies outside the ultrasound picture."
     return None
 
 
-def _fan(frames: np.ndarray) -> np.ndarray:
+def fan_of(frames: np.ndarray) -> np.ndarray:
     """bool (height, width): the convex hull of all that is ever lit, without specks."""
     from scipy import ndimage
     from skimage.morphology import convex_hull_image

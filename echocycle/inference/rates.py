@@ -36,4 +36,12 @@ def _at_rate(cut: CutRecording, rate: float) -> CutRecording:
         "Frames are counted after that."
     )
     colours = None if cut.colours is None else cut.colours[places]
-    return replace(cut, frames=cut.frames[places], colours=colours, fps=rate, notes=(*cut.notes, note))
+    stored = places if cut.stored_frames is None else cut.stored_frames[places]
+    return replace(
+        cut,
+        frames=cut.frames[places],
+        colours=colours,
+        fps=rate,
+        notes=(*cut.notes, note),
+        stored_frames=stored,
+    )

@@ -3,18 +3,24 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from echocycle.bundle import Bundle, check_parts
+from echocycle.calibration import Calibration, read_calibration
 from echocycle.data.clips import clip_starts
-from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips
+from echocycle.data.domain_shift import unlike_ranges, unlikeness
+from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest
+from echocycle.inference.judge import judged
 from echocycle.inference.masks import probabilities
-from echocycle.inference.measured import RATE_UNKNOWN, with_masks
+from echocycle.inference.measured import RATE_UNKNOWN, Measured, with_clips, with_masks
 from echocycle.inference.quality import unusable_masks
 from echocycle.inference.rates import Time, seen_as_trained
-from echocycle.prediction import Prediction, model_identity, model_warnings, protocol_of
+from echocycle.inference.signs import sureness, turned
+from echocycle.prediction import Prediction, label_provenance, model_identity, model_warnings, protocol_of
+from echocycle.recordings.decline import HINTS
 from echocycle.recordings.quality import unanswerable
 from echocycle.recordings.recording import read_recording
 from echocycle.recordings.sector import CutRecording, cut_sector
@@ -29,11 +35,12 @@ def predict_recording(
     """EF, masks and beats of one recording; `time` as `rate_for` takes it.
 
     The sector is cut out and resized as the training videos were; EF is the mean over clips that start every
-    `stride` frames. Where no EF can be told it is None, and `not_measured` says why.
+    `stride` frames, and over the model's EF networks. Where no EF can be told it is None, and `not_measured` says why.
     """
     verdict = None if bundle.path is None else read_verdict(bundle.path)
+    calibration = None if bundle.path is None else read_calibration(bundle.path)
     cut = cut_sector(read_recording(path, color=_takes_color(bundle)))
-    return predict_cut(cut, str(path), bundle, verdict, device, stride, time)
+    return predict_cut(cut, str(path), bundle, verdict, device, stride, time, calibration)
 
 
 def predict_cut(
@@ -44,61 +51,117 @@ def predict_cut(
     device: torch.device,
     stride: int = 4,
     time: Time = "auto",
+    calibration: Calibration | None = None,
+    protocol: str = "strided",
 ) -> Prediction:
     """`predict_recording` of what was read and cut already; `source` is the recording's name in the result.
 
-    For a model that was trained on RGB it must have been read in colour.
+    For a model that was trained on RGB it must have been read in colour. `protocol` is one of `choices.Protocol`;
+    `beats` needs a model with a segmenter.
     """
     check_parts(bundle)
     reason = unanswerable(cut.frames)  # before frames are repeated
     cut, recorded = seen_as_trained(cut, time, bundle.reference)
     used = "frames" if recorded is None else "seconds"
     frames = cut.frames
-    warnings = model_warnings(bundle, verdict)
+    differs = unlike_ranges(frames, cut.fps, bundle.reference)
     notes = list(cut.notes)
     if verdict is not None and verdict.bad:
         notes.append(verdict.sentence())
     result = Prediction(
         source=source,
         ef=None,
-        protocol=protocol_of(stride, used),
+        protocol=protocol_of(stride, used, protocol),
         fps=cut.fps,
         n_frames=len(frames),
         spacing_mm=cut.spacing_mm,
         notes=notes,
-        model=model_identity(bundle, verdict),
-        warnings=warnings,
+        model=model_identity(bundle, verdict, None if calibration is None else calibration.id),
+        warnings=model_warnings(bundle, verdict),
+        label_provenance=label_provenance(bundle),
         frames=frames,
         affine=cut.affine,
+        stored_frames=None if cut.stored_frames is None else cut.stored_frames.tolist(),
         time=used,
         recorded_fps=recorded,
     )
     if reason is not None:
-        return _without_ef(result, reason)
+        found = _Answer(_without_ef(result, reason))
+    else:
+        found = answered(result, cut, bundle, device, stride, protocol)
+    return judged(
+        found.result,
+        found.measured,
+        calibration,
+        unlike=differs,
+        unlikeness=unlikeness(frames, cut.fps, bundle.reference),
+        header=[note for note in cut.notes if note in HINTS],
+        sure=found.sure,
+    )
+
+
+class _Answer(NamedTuple):
+    """A result before it is judged."""
+
+    result: Prediction
+    measured: Measured | None = None
+    sure: tuple[float, float] = (math.nan, math.nan)
+
+
+def answered(
+    result: Prediction,
+    cut: CutRecording,
+    bundle: Bundle,
+    device: torch.device,
+    stride: int,
+    protocol: str = "strided",
+) -> _Answer:
+    """What the networks say of a recording that may have an answer."""
+    frames, notes = cut.frames, result.notes
     if not math.isfinite(cut.fps):
         notes.append(RATE_UNKNOWN)
     networks_input, more = _as_trained(cut, bundle)
     notes += more
     small: np.ndarray | None = None
+    measured: Measured | None = None
+    sure = (math.nan, math.nan)
     if bundle.segmenter is not None:
         blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device))
         small = np.concatenate(blocks)
         masks = np.concatenate([at_store_size(block) for block in blocks])
         del blocks
+        other_way = list(probabilities(bundle.segmenter, turned(networks_input), FRAMES_AT_ONCE, device))
+        sure = sureness(small), sureness(np.concatenate(other_way))
         reason = unusable_masks(masks > THRESHOLD, frames)
-        result = with_masks(result, masks, usable=reason is None)
+        result, measured = with_masks(result, masks, usable=reason is None)
         if reason is not None:
-            return _without_ef(result, reason)
+            return _Answer(_without_ef(result, reason), measured, sure)
     if bundle.regressor is None:
         notes.append("The model has no EF network; EF is by discs from the masks.")
-        return _with_ef(result, result.ef_by_discs, "No beat could be measured in the masks.")
-    spec = bundle.regressor.spec
+        only = _with_ef(result, result.ef_by_discs, "No beat could be measured in the masks.")
+        return _Answer(only, measured, sure)
+    spec = longest(bundle.regressors)
     if len(frames) < spec.span:
-        return _without_ef(result, f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}.")
-    starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
-    found = ef_of_clips(bundle.regressor, networks_input, small, starts, device)
-    clips = [(start, float(ef)) for start, ef in zip(starts, found, strict=True)]
-    return _with_ef(replace(result, ef_clips=clips), float(found.mean()), "The model gave no number.")
+        told = f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}."
+        return _Answer(_without_ef(result, told), measured, sure)
+    starts = _starts(protocol, clip_starts(len(frames), spec.frames, spec.period), stride, result.ed_frames)
+    if not starts:
+        told = f"No beat begins early enough for a clip of {spec.span} frames; try another protocol."
+        return _Answer(_without_ef(result, told), measured, sure)
+    found = np.stack([ef_of_clips(part, networks_input, small, starts, device) for part in bundle.regressors])
+    clips = [(start, float(ef)) for start, ef in zip(starts, found.mean(0), strict=True)]
+    members = [float(ef) for ef in found.mean(1)] if len(found) > 1 else []
+    result = with_clips(replace(result, ef_clips=clips, ef_members=members), spec.span)
+    return _Answer(_with_ef(result, float(found.mean()), "The model gave no number."), measured, sure)
+
+
+def _starts(protocol: str, count: int, stride: int, ed_frames: list[int]) -> list[int]:
+    """First frames of the clips whose EF are averaged, of `count` that are possible; ascending."""
+    if protocol == "beats":
+        return sorted({ed for ed in ed_frames if ed < count})
+    if protocol == "one-clip":
+        return [(count - 1) // 2]
+    return list(range(0, count, stride if protocol == "strided" else 1))
 
 
 def _with_ef(result: Prediction, ef: float | None, otherwise: str) -> Prediction:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 from echocycle.errors import EchocycleError
+from echocycle.inference.choices import Choices
 from echocycle.inference.inputs import Input
-from echocycle.prediction import Prediction, protocol_of
-from echocycle.writers.as_json import json_path, read_prediction, source_of
+from echocycle.prediction import Prediction
+from echocycle.writers import WRITERS
+from echocycle.writers.as_json import SCHEMA_VERSION, json_path, read_prediction, source_of
 
 
 class Results(Sequence[Prediction]):
@@ -48,28 +51,32 @@ def place_of(each: Input, out: Path) -> str:
 
 
 def earlier_result(
-    out: Path, place: str, file: tuple[int, str], model: dict[str, Any], stride: int, time_for: Callable[[float], str]
+    recording: Path,
+    out: Path,
+    place: str,
+    file: tuple[int, str],
+    model: dict[str, Any],
+    choices: Choices,
+    time_for: Callable[[float], str],
 ) -> tuple[Prediction, Path] | None:
     """An earlier result of a recording and its JSON, if it is whole and what would be given of the file as it is now.
 
     Args:
-        place: where the recording's results lie, as `place_of` gives it.
+        recording: its file.
+        place: where its results lie, as `place_of` gives it.
         file: the recording's size in bytes and its SHA-256.
         model: the model's identity, as `model_identity` gives it.
         time_for: `frames` or `seconds`, as a recording of so many frames a second is predicted now.
     """
     path = json_path(place, out)
-    found = read_prediction(path)
+    found = read_prediction(path, SCHEMA_VERSION)
     if found is None or found.model != model:
         return None
     time = time_for(found.fps if found.recorded_fps is None else found.recorded_fps)
-    before_there_was_a_choice = protocol_of(stride, "frames").partition(";")[0]
-    protocols = [protocol_of(stride, time)] + [before_there_was_a_choice] * (time == "frames")
-    if found.time != time or found.protocol not in protocols:
+    if found.time != time or found.protocol != choices.protocol_in_words(time):
         return None
     if (found.size_bytes, found.sha256, found.result) != (*file, place):
         return None
-    wanted = ["overlay.mp4"] + ["masks.npz"] * bool(found.mask_area_px)
-    if not all((out / f"{place}.{suffix}").exists() for suffix in wanted):
-        return None
-    return found, path
+    found = replace(found, file=recording)
+    wanted = [writer for name, writer in WRITERS.items() if name in choices.formats and writer.lacks(found) is None]
+    return (found, path) if all(writer.path(found, out).exists() for writer in wanted) else None

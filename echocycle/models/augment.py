@@ -31,13 +31,17 @@ def strongly_augmented(levels: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return changed_in_looks(moved[:, :-1]), moved[:, -1]
 
 
-def moved_alike(images: Tensor) -> Tensor:
-    """Turned, scaled in each direction and shifted at random, image by image; (n, channels, height, width)."""
+def moved_alike(images: Tensor, amount: float = 1.0) -> Tensor:
+    """Turned, scaled in each direction and shifted at random, image by image; (n, channels, height, width).
+
+    Args:
+        amount: share of the largest changes.
+    """
     count, device = len(images), images.device
-    turn = TURN * _signed(count, device)
-    size, aspect = LOG_SIZE * _signed(count, device), LOG_ASPECT * _signed(count, device)
+    turn = amount * TURN * _signed(count, device)
+    size, aspect = amount * LOG_SIZE * _signed(count, device), amount * LOG_ASPECT * _signed(count, device)
     wide, tall = (size + aspect).exp(), (size - aspect).exp()
-    row, column = 2 * SHIFT * _signed(count, device), 2 * SHIFT * _signed(count, device)
+    row, column = (2 * amount * SHIFT * _signed(count, device) for _ in range(2))
     cosine, sine = torch.cos(turn), torch.sin(turn)
     matrix = torch.stack([cosine * wide, -sine * tall, column, sine * wide, cosine * tall, row], -1).unflatten(
         1, (2, 3)
@@ -46,18 +50,22 @@ def moved_alike(images: Tensor) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 
 
-def changed_in_looks(levels: Tensor) -> Tensor:
-    """Gamma, gain, offset, shading, dark blobs, grain and blur, each drawn anew for each image; black stays black."""
+def changed_in_looks(levels: Tensor, amount: float = 1.0) -> Tensor:
+    """Gamma, gain, offset, shading, dark blobs, grain and blur, each drawn anew for each image; black stays black.
+
+    Args:
+        amount: share of the largest changes.
+    """
     count, device = len(levels), levels.device
     shape = (count, 1, 1, 1)
     lit = (levels > 1).float()
     share = (levels / 255).clamp(0, 1)
-    share = share ** (LOG_GAMMA * _signed(count, device)).exp().view(shape)
-    gain = LOG_GAIN * _signed(count, device).view(shape) + _shading(levels)
-    share = share * gain.exp() + OFFSET / 255 * _signed(count, device).view(shape) * lit
-    share = share * (1 - _blobs(levels))
-    share = share * (1 + NOISE * torch.rand(shape, device=device) * grain(levels))
-    return _blurred(share.clamp(0, 1) * 255)
+    share = share ** (amount * LOG_GAMMA * _signed(count, device)).exp().view(shape)
+    gain = amount * (LOG_GAIN * _signed(count, device).view(shape) + _shading(levels))
+    share = share * gain.exp() + amount * OFFSET / 255 * _signed(count, device).view(shape) * lit
+    share = share * (1 - amount * _blobs(levels))
+    share = share * (1 + amount * NOISE * torch.rand(shape, device=device) * grain(levels))
+    return _blurred(share.clamp(0, 1) * 255, amount)
 
 
 def _signed(count: int, device: torch.device) -> Tensor:
@@ -106,10 +114,10 @@ def grain(levels: Tensor) -> Tensor:
     return pick * fine + (1 - pick) * coarse
 
 
-def _blurred(levels: Tensor) -> Tensor:
-    """Each image smoothed by a Gaussian of its own width, 0 to `BLUR` pixels; half of them not at all."""
+def _blurred(levels: Tensor, amount: float) -> Tensor:
+    """Each image smoothed by a Gaussian of its own width, up to `amount` times `BLUR` pixels; half of them not."""
     count, channels = levels.shape[:2]
-    width = BLUR * torch.rand(count, 1, device=levels.device)
+    width = amount * BLUR * torch.rand(count, 1, device=levels.device)
     width = torch.where(torch.rand(count, 1, device=levels.device) < 0.5, width, torch.full_like(width, 1e-3))
     offset = torch.arange(-3, 4, device=levels.device, dtype=levels.dtype)
     kernel = torch.exp(-0.5 * (offset / width.clamp_min(1e-2)).square())

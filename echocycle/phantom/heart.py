@@ -237,7 +237,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: 
         spacing_mm=1.0,
         oblique=look.heart_oblique,
     )
-    shape = _diseased(shape, patient, disease)
+    shape = _remodelled(_diseased(shape, patient, disease), patient, disease)
     width_ratio = patient.width_ratio * look.heart_slimness
     shape = replace(shape, half_width=width_ratio / 2)
     mean_profile = float(shape.profile((np.arange(STEPS) + 0.5) / STEPS).mean())
@@ -254,7 +254,7 @@ def draw_heart(patient: Patient, look: Look, rng: np.random.Generator, disease: 
         apex_descent=rng.uniform(0.05, 0.35) * shape.shortening * length,
         spacing_mm=(patient.edv_ml * MM3_PER_ML / pixels) ** (1 / 3),
     )
-    return _place(sized, look, rng, may_shrink=look.heart_size != 1.0)
+    return _place(sized, look, rng, may_shrink=look.heart_size != 1.0 or patient.remodelled > 0)
 
 
 def _diseased(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart:
@@ -271,6 +271,25 @@ def _diseased(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart
             shape = replace(shape, lean=(0.3 + 0.3 * amount) * (1 if side < 0.5 else -1))
     if patient.foreshortened:
         shape = replace(shape, bluntness=shape.bluntness + 0.25, shortening=0.8 * shape.shortening)
+    return shape
+
+
+def _remodelled(shape: Heart, patient: Patient, rng: np.random.Generator) -> Heart:
+    """The shape of a failing heart: blunt, thin-walled, wide at its base; the mitral plane descends less, and a segment
+    may hardly narrow at all."""
+    amount = patient.remodelled
+    if not amount:
+        return shape
+    blunter, wider, thinner, shorter, weak, place = rng.uniform(size=6)
+    shape = replace(
+        shape,
+        bluntness=shape.bluntness + 0.4 * amount * blunter,
+        base=min(shape.base + 0.1 * amount * wider, 0.9),
+        wall=shape.wall * (1 - 0.4 * amount * thinner),
+        shortening=shape.shortening * (1 - 0.6 * amount * shorter),
+    )
+    if not shape.lazy and weak < 0.5 * amount:
+        shape = replace(shape, lazy=0.4 + weak, lazy_at=0.1 + 0.7 * place)
     return shape
 
 

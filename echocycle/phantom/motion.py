@@ -62,6 +62,7 @@ def draw_motion(patient: Patient, look: Look, rng: np.random.Generator) -> Motio
     contraction = PchipInterpolator(*zip(*contraction_knots, strict=True))(frame)
     contraction[ed_frame], contraction[ed_frame + systole] = 0.0, 1.0  # free of rounding
     valve = np.clip(PchipInterpolator(*zip(*valve_knots, strict=True))(frame), 0, 1)
+    valve *= 1 - 0.45 * patient.remodelled  # little flows in, so the leaflets open less
     since_diastole = (frame - ed_frame) / (0.04 * patient.fps)
     valve = np.maximum(valve, look.valve_at_diastole * np.exp(-(since_diastole**2)))
     return Motion(contraction, valve, _drift(patient, look, rng), ed_frame, ed_frame + systole)

@@ -76,6 +76,8 @@ class Patient:
     foreshortened: bool = False
     fibrillation: bool = False
     """The atria do not kick, and each beat's volumes follow the interval before it."""
+    remodelled: float = 0.0
+    """How far the heart is remodelled as failing hearts are, 0 (not at all) to 1."""
 
     @property
     def esv_ml(self) -> float:
@@ -128,10 +130,13 @@ def draw_patient(index: int, settings: PhantomSettings) -> Patient:
         width_ratio=width_ratio,
         quality=settings.quality,
     )
-    return _draw_condition(patient, irregular, settings, stream(settings, index, "condition")) if new else patient
+    rng = stream(settings, index, "condition")
+    return _draw_condition(patient, irregular, settings, index, rng) if new else patient
 
 
-def _draw_condition(patient: Patient, irregular: bool, settings: PhantomSettings, rng: np.random.Generator) -> Patient:
+def _draw_condition(
+    patient: Patient, irregular: bool, settings: PhantomSettings, index: int, rng: np.random.Generator
+) -> Patient:
     """What version 2 adds: disease that fits the volumes already drawn, foreshortening, rhythm, quality."""
     diseased, which, missed, quality, rounder = rng.uniform(size=5)
     pathology: Pathology = "none"
@@ -160,7 +165,27 @@ def _draw_condition(patient: Patient, irregular: bool, settings: PhantomSettings
         foreshortened=foreshortened,
         fibrillation=irregular,
     )
+    if settings.remodelled_share:
+        changed = _remodelled(changed, settings, stream(settings, index, "remodelling"))
     return replace(changed, frames=changed.systole_frames + 1) if settings.only_half_cycles else changed
+
+
+def _remodelled(patient: Patient, settings: PhantomSettings, rng: np.random.Generator) -> Patient:
+    """The patient with a heart that is larger and rounder and takes longer to empty, the more so the lower its EF.
+
+    How round: width over length at end diastole goes from 0.6 in healthy ventricles to 0.7 and more in dilated ones.
+    """
+    is_one, rounder, larger, slower = rng.uniform(size=4)
+    amount = min(max((50 - patient.ef) / 30, 0.0), 1.0) * (is_one < settings.remodelled_share)
+    systole_s = max(patient.systole_s, min(patient.systole_s * (1 + 0.2 * amount * slower), 0.62 * patient.rr_s))
+    return replace(
+        patient,
+        remodelled=float(amount),
+        width_ratio=float(patient.width_ratio + 0.14 * amount * rounder),
+        area_px=float(min(patient.area_px * (1 + 0.35 * amount * larger), 2450)),
+        systole_s=systole_s,
+        frames=max(patient.frames, round(systole_s * patient.fps) + 4),
+    )
 
 
 def quantile(table: tuple[tuple[float, float], ...], share: float) -> float:

@@ -51,6 +51,10 @@ class PhantomSettings:
     """The numbers of the rendering; what is left at its default takes the version's and the hospital's number."""
     uniform_ef: tuple[float, float] | None = None
     """Lowest and highest EF, percent, of hearts of which each EF is as frequent; empty: as frequent as in patients."""
+    remodelled_share: float = 0.0
+    """How often a heart with an EF under 50 is remodelled, as failing hearts are: larger, rounder, with thin walls of
+    which a part hardly moves, a mitral plane that hardly descends, a slower systole, and leaflets that open less. The
+    lower its EF, the more of it."""
     randomise: bool = False
     """Let every clip draw its own look from `ranges` (domain randomisation)."""
     ranges: Ranges = field(default_factory=Ranges)
@@ -81,7 +85,8 @@ class PhantomSettings:
             f"frames_min, frames_median and frames_max are {self.frames_min}, {self.frames_median} and "
             f"{self.frames_max}; they must rise in this order, from {SHORTEST_CLIP} on (one heart beat).",
         )
-        for name in ("usual_fps_share", "irregular_share", "pathological_share", "foreshortened_share", "quality"):
+        shares = ("usual_fps_share", "irregular_share", "pathological_share", "foreshortened_share", "remodelled_share")
+        for name in (*shares, "quality"):
             value = getattr(self, name)
             require_range(0 <= value <= 1, f"{name} is {value}; it must lie between 0 and 1.")
         if self.uniform_ef is not None:

@@ -92,16 +92,22 @@ def says_colour(dataset: "Dataset") -> bool:
     return bool(_type_flags(dataset) & (COLOUR_BIT | POWER_BIT))
 
 
+NOT_ULTRASOUND = "modality is {}, not US: this may be no ultrasound recording"
+TRANSESOPHAGEAL = "the header tells of a transesophageal recording; models are made for transthoracic ones"
+HINTS = (TRANSESOPHAGEAL, *(NOT_ULTRASOUND.format(each) for each in ("missing", *OF_ANY_KIND)))
+"""Everything that `notes_on_kind` may say."""
+
+
 def notes_on_kind(dataset: "Dataset") -> list[str]:
     """What the header hints at and a human should know."""
     notes = []
     modality = text(dataset, "Modality").upper()
     if modality in OF_ANY_KIND or not modality:
-        notes.append(f"modality is {modality or 'missing'}, not US: this may be no ultrasound recording")
+        notes.append(NOT_ULTRASOUND.format(modality or "missing"))
     kinds = text(dataset, "ImageType").upper().split("\\")
     words = " ".join(text(dataset, name) for name in ("SeriesDescription", "ProtocolName", "StudyDescription"))
     if (len(kinds) > 2 and kinds[2].startswith(("TEE", "TRANSESOPH"))) or re.search(r"\btee\b|transesoph", words, re.I):
-        notes.append("the header tells of a transesophageal recording; models are made for transthoracic ones")
+        notes.append(TRANSESOPHAGEAL)
     return notes
 
 

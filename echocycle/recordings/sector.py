@@ -80,6 +80,8 @@ class CutRecording:
     notes: tuple[str, ...]
     colours: np.ndarray | None = None
     """uint8 RGB (time, size, size, 3), as `frames` else; None where the picture was cut, or was read in grey."""
+    stored_frames: np.ndarray | None = None
+    """int (time): as in `Recording`."""
 
 
 def find_sector(frames: np.ndarray) -> Sector:
@@ -108,6 +110,7 @@ def cut_sector(recording: Recording, size: int = ECHONET_SIZE, sector: Sector | 
             sector=None,
             notes=(*recording.notes, *more),
             colours=_turned(recording.frames, view) if recording.frames.ndim == 4 else None,
+            stored_frames=recording.stored_frames,
         )
     notes = list(recording.notes)
     view = View((frames.shape[1], frames.shape[2]), recording.pixel_aspect)
@@ -135,6 +138,7 @@ def cut_sector(recording: Recording, size: int = ECHONET_SIZE, sector: Sector | 
         spacing_mm=(row_mm * scale, column_mm * scale),
         sector=sector,
         notes=tuple(notes),
+        stored_frames=recording.stored_frames,
     )
 
 

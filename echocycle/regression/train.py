@@ -55,6 +55,10 @@ def train_regressor(
     for each in teachers:
         taught = load_bundle(finished(each, "regress").model)
         assert taught.regressor is not None
+        if taught.further:
+            raise EchocycleError(
+                f"{each} has {len(taught.regressors)} EF networks; a teacher is one. Name a run of a single method."
+            )
         require_store(Path(each), opened)
         check_color(taught.regressor, taught.path, opened)
         parts.append(taught.regressor)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from echocycle.files import replacing, write_text
+from echocycle.files import cell, replacing, write_text
 from echocycle.reporting.blocks import Block, Cell, Details, Figure, Page, Side, Table, anchor
 
 _LATEX = {
@@ -44,8 +44,10 @@ def _value(cell: Cell) -> float | int | str | None:
 
 
 def as_csv(table: Table) -> str:
-    """A table as CSV (`as_frame`)."""
-    return as_frame(table).to_csv(index=False, lineterminator="\n")
+    """A table as CSV (`as_frame`); names of videos and patients are no formulas."""
+    frame = as_frame(table)
+    frame = frame.map(lambda value: cell(value) if isinstance(value, str) else value).rename(columns=cell)
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def as_latex(table: Table) -> str:

@@ -20,12 +20,12 @@ def true_budget(data: OpenedData, helpers: list[Path]) -> dict[str, Any]:
     """The label counts of this run, and of everything it is built on together."""
     names = data.store.index["name"]
     budget = data.budget
-    used = set(names.iloc[list(budget.labelled + budget.validation)])
+    used = set(names.iloc[list(budget.labelled + budget.validation + budget.calibration)])
     if budget.settings.allow_unlabelled_annotation:
         used |= set(names.iloc[list(budget.unlabelled)])
     for helper in helpers:
         rows = _labels_of(helper)
-        read = {"labelled", "validation"}
+        read = {"labelled", "validation", "calibration"}
         if Run(helper).info["budget"]["unlabelled_annotation_allowed"]:
             read.add("unlabelled")
         used |= {row["name"] for row in rows if row["subset"] in read}
@@ -53,7 +53,7 @@ def label_table(data: OpenedData) -> str:
     table.writerow(["name", "subset", "ef"])
     names, ef = data.store.index["name"], data.store.index["ef"]
     budget = data.budget
-    for subset in ("labelled", "unlabelled", "excluded", "validation"):
+    for subset in ("labelled", "unlabelled", "excluded", "validation", "calibration"):
         known = subset == "labelled"
         for video in getattr(budget, subset):
             table.writerow([names[video], subset, repr(float(ef[video])) if known and math.isfinite(ef[video]) else ""])

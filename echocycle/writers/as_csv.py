@@ -1,23 +1,14 @@
-"""End of the flow: all recordings in one table, `predictions.csv`, for spreadsheets and statistics.
+"""End of the flow: all recordings in one table, `predictions.csv`, and all their beats in another, `beats.csv`."""
 
-A row is appended as soon as its recording is done, so a kill loses the row under way at most, and that one comes back
-from the recording's JSON when the call is made again.
-"""
-
-import csv
-import io
 import math
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
-from echocycle.errors import EchocycleError
-from echocycle.files import printable, replacing, write_text
-from echocycle.prediction import Prediction
+from echocycle.prediction import EfInterval, Prediction
+from echocycle.writers.tables import GrowingTable, Row, read_table
 
-NAME = "predictions.csv"
-COLUMNS = (
+NAME, BEATS = "predictions.csv", "beats.csv"
+FIRST_COLUMNS = (
     "source",
     "ef",
     "ef_by_discs",
@@ -32,71 +23,83 @@ COLUMNS = (
     "model",
     "notes",
 )
+"""The heading of earlier versions."""
+COLUMNS = (
+    *FIRST_COLUMNS,
+    "headline",
+    "flagged",
+    "flags",
+    "ef_low",
+    "ef_high",
+    "ef_by_discs_low",
+    "ef_by_discs_high",
+    "category",
+    "category_probability",
+    "ef_disagreement",
+    "ef_area_length",
+    "edv",
+    "esv",
+    "volume_unit",
+    "heart_rate",
+    "rate_variation",
+    "ef_variation",
+    "irregular",
+    "axis_shortening",
+    "longitudinal_shortening",
+    "beats",
+)
+BEAT_COLUMNS = (
+    "source",
+    "beat",
+    "ed_frame",
+    "es_frame",
+    "ed_s",
+    "es_s",
+    "ef_by_discs",
+    "ef_area_length",
+    "ef_by_regression",
+    "edv",
+    "esv",
+    "volume_unit",
+    "interval_s",
+    "rate",
+    "axis_shortening",
+    "wall_shortening",
+    "whole",
+)
 
 
 class Table:
-    """`predictions.csv` of a folder while rows are added. For one process at a time.
-
-    What is there is kept; a row that a kill or a full disk left unfinished is dropped.
+    """`predictions.csv` and `beats.csv` of a folder while rows are added; see `GrowingTable`.
 
     Raises `EchocycleError` if another kind of table lies there under that name, or a damaged one.
     """
 
     def __init__(self, folder: Path):
-        self.path = Path(folder) / NAME
-        self._rows: dict[str, int] = {}  # source -> a checksum of its row: small, for folders of 100,000
-        self._twice = False
-        torn = False
-        for row in _rows(self.path):
-            if row is None:
-                torn = True
-            else:
-                self._note(row["source"], _line([row[column] for column in COLUMNS]))
-        if torn:
-            self._rewrite()
+        self.videos, self.beats = _videos(Path(folder)), _beats(Path(folder))
+        self.path = self.videos.path
 
     def put(self, prediction: Prediction) -> None:
-        """Add the prediction's row, unless that very row is there."""
-        row = as_row(prediction)
-        line = _line([row[column] for column in COLUMNS])
-        if self._rows.get(row["source"]) == zlib.crc32(line.encode()):
-            return
-        if not self.path.exists():
-            write_text(self.path, _line(COLUMNS))
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(line)
-        self._note(row["source"], line)
+        """Add the prediction's row and those of its beats, unless these very rows are there."""
+        self.beats.put(prediction.source, beat_rows(prediction))
+        self.videos.put(prediction.source, [as_row(prediction)])
 
     def close(self) -> None:
-        """Leave one row for each recording, the last, in the place of the first."""
-        if self._twice:
-            self._rewrite()
-            self._twice = False
+        """Leave each recording's last rows, in the place of its first."""
+        self.beats.close()
+        self.videos.close()
 
-    def _note(self, source: str, line: str) -> None:
-        self._twice |= source in self._rows
-        self._rows[source] = zlib.crc32(line.encode())
 
-    def _rewrite(self) -> None:
-        """The table with one row for each source, whole or not at all; only rows that are there twice are held."""
-        seen: set[str] = set()
-        last: dict[str, dict[str, str]] = {}
-        for row in _rows(self.path):
-            if row is not None:
-                if row["source"] in seen:
-                    last[row["source"]] = row
-                seen.add(row["source"])
-        with replacing(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(_line(COLUMNS))
-            for row in _rows(self.path):
-                if row is not None and row["source"] in seen:
-                    seen.remove(row["source"])
-                    row = last.get(row["source"], row)
-                    file.write(_line([row[column] for column in COLUMNS]))
+def _videos(folder: Path) -> GrowingTable:
+    return GrowingTable(folder / NAME, COLUMNS, earlier=[FIRST_COLUMNS])
+
+
+def _beats(folder: Path) -> GrowingTable:
+    return GrowingTable(folder / BEATS, BEAT_COLUMNS, first=lambda row: row["beat"] == "1")
 
 
 def write_csv(predictions: Iterable[Prediction], folder: Path) -> Path:
-    """Add a row for each prediction to `predictions.csv`, or replace the recording's. For one process at a time."""
+    """Add rows for each prediction to the tables, or replace the recording's. For one process at a time."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     table = Table(folder)
     for prediction in predictions:
@@ -105,56 +108,18 @@ def write_csv(predictions: Iterable[Prediction], folder: Path) -> Path:
     return table.path
 
 
-def read_rows(folder: Path) -> list[dict[str, str]]:
-    """The whole rows of this writer's table in a folder; none if there is no file."""
-    return [row for row in _rows(Path(folder) / NAME) if row is not None]
+def read_rows(folder: Path) -> list[Row]:
+    """The whole rows of `predictions.csv` in a folder; none if there is no file. The file is left as it is."""
+    return [row for row in read_table(Path(folder) / NAME, COLUMNS, [FIRST_COLUMNS]) if row is not None]
 
 
-def _rows(path: Path) -> Iterator[dict[str, str] | None]:
-    """The rows of a table, one after the other; last of all None for one that is not whole."""
-    if not path.exists():
-        return
-    other = EchocycleError(f"{path} is another kind of table, or damaged. Choose another output folder, or move it.")
-    torn = False
-
-    def lines(file: BinaryIO) -> Iterator[str]:
-        nonlocal torn
-        for line in file:
-            if not line.endswith(b"\n"):
-                torn = True
-                return
-            yield line.decode()
-
-    with path.open("rb") as file:
-        table = csv.reader(lines(file), strict=True)
-        try:
-            if tuple(next(table, ())) != COLUMNS:
-                raise other
-            for row in table:
-                if len(row) != len(COLUMNS):
-                    raise other
-                yield dict(zip(COLUMNS, row, strict=True))
-        except UnicodeDecodeError:
-            raise other from None
-        except csv.Error as error:
-            if "unexpected end of data" not in str(error):
-                raise other from None
-            torn = True
-    if torn:
-        yield None
-
-
-def _line(cells: Iterable[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
-
-
-def as_row(prediction: Prediction) -> dict[str, str]:
+def as_row(prediction: Prediction) -> Row:
     """The prediction as text cells; unknown numbers are empty."""
     row_mm, column_mm = prediction.spacing_mm
+    regression, discs = _ends(prediction.interval), _ends(prediction.interval_by_discs)
+    category, chance = max(prediction.category_probabilities.items(), key=lambda each: each[1], default=("", None))
     return {
-        "source": printable(prediction.source),
+        "source": prediction.source,
         "ef": _number(prediction.ef),
         "ef_by_discs": _number(prediction.ef_by_discs),
         "clips": str(len(prediction.ef_clips)),
@@ -166,9 +131,64 @@ def as_row(prediction: Prediction) -> dict[str, str]:
         "ed_frames": " ".join(map(str, prediction.ed_frames)),
         "es_frames": " ".join(map(str, prediction.es_frames)),
         "model": str(prediction.model.get("id", "")),
-        "notes": printable("; ".join(prediction.notes)),
+        "notes": "; ".join(prediction.notes),
+        "headline": prediction.headline or "",
+        "flagged": _yes(prediction.flagged),
+        "flags": " ".join(flag.code for flag in prediction.flags),
+        "ef_low": regression[0],
+        "ef_high": regression[1],
+        "ef_by_discs_low": discs[0],
+        "ef_by_discs_high": discs[1],
+        "category": category,
+        "category_probability": _number(chance),
+        "ef_disagreement": _number(prediction.ef_disagreement),
+        "ef_area_length": _number(prediction.ef_area_length),
+        "edv": _number(prediction.edv),
+        "esv": _number(prediction.esv),
+        "volume_unit": prediction.volume_unit or "",
+        "heart_rate": _number(prediction.heart_rate),
+        "rate_variation": _number(prediction.rate_variation),
+        "ef_variation": _number(prediction.ef_variation),
+        "irregular": _yes(prediction.irregular),
+        "axis_shortening": _number(prediction.axis_shortening),
+        "longitudinal_shortening": _number(prediction.longitudinal_shortening),
+        "beats": str(len(prediction.beats)),
     }
+
+
+def beat_rows(prediction: Prediction) -> list[Row]:
+    """The beats as text cells, numbered from 1; unknown numbers are empty."""
+    return [
+        {
+            "source": prediction.source,
+            "beat": str(number),
+            "ed_frame": str(beat.ed),
+            "es_frame": str(beat.es),
+            "ed_s": _number(beat.ed / prediction.fps),
+            "es_s": _number(beat.es / prediction.fps),
+            "ef_by_discs": _number(beat.ef),
+            "ef_area_length": _number(beat.ef_area_length),
+            "ef_by_regression": _number(beat.ef_by_regression),
+            "edv": _number(beat.edv),
+            "esv": _number(beat.esv),
+            "volume_unit": prediction.volume_unit or "",
+            "interval_s": _number(beat.interval_s),
+            "rate": _number(beat.rate),
+            "axis_shortening": _number(beat.axis_shortening),
+            "wall_shortening": _number(beat.wall_shortening),
+            "whole": _yes(beat.whole),
+        }
+        for number, beat in enumerate(prediction.beats, 1)
+    ]
+
+
+def _ends(interval: EfInterval | None) -> tuple[str, str]:
+    return ("", "") if interval is None else (_number(interval.low), _number(interval.high))
 
 
 def _number(value: float | None) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.6g}"
+
+
+def _yes(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "no"

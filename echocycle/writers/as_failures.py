@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from echocycle.errors import EchocycleError
-from echocycle.files import printable, write_text
+from echocycle.files import cell, write_text
 
 NAME = "failures.csv"
 
@@ -41,7 +41,7 @@ def write_failures(failures: Iterable[Failure], folder: Path) -> Path:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    table.writerows([printable(cell) for cell in astuple(failure)] for failure in failures)
+    table.writerows([cell(each) for each in astuple(failure)] for failure in failures)
     path = Path(folder) / NAME
     write_text(path, text.getvalue())
     return path

@@ -1,9 +1,10 @@
 """End of the flow: one JSON file per recording, for programs. The arrays stay out of it."""
 
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -11,8 +12,16 @@ from echocycle import files
 from echocycle.errors import EchocycleError
 from echocycle.prediction import DISCLAIMER, Prediction
 
-SCHEMA_VERSION = 1
-LEFT_OUT = ("masks", "frames")
+SCHEMA_VERSION = 2
+"""1 had no beats, volumes, flags and intervals."""
+LEFT_OUT = ("masks", "frames", "file")
+MEASURED = {
+    "headline", "headline_reason", "flags", "interval", "interval_by_discs", "category_probabilities",
+    "ef_disagreement", "ef_area_length", "edv", "esv", "volume_unit", "heart_rate", "rate_variation", "ef_variation",
+    "irregular", "axis_shortening", "longitudinal_shortening", "beats", "volume_curve", "label_provenance",
+    "stored_frames", "ef_members",
+}  # fmt: skip
+"""Fields that are read by their annotated types."""
 
 
 def write_json(prediction: Prediction, folder: Path) -> Path:
@@ -39,13 +48,14 @@ def source_of(path: Path) -> str | None:
     return None if content is None else content["source"]
 
 
-def read_prediction(path: Path) -> Prediction | None:
-    """The result in a file, without frames and masks.
+def read_prediction(path: Path, oldest: int = 1) -> Prediction | None:
+    """The result in a file, without frames and masks; what its version did not know is empty.
 
-    None if there is no file, or if its content is that of another version; errors as in `source_of`.
+    None if there is no file, or if its content is that of a version before `oldest`, or later than this program's;
+    errors as in `source_of`.
     """
     content = _content(path)
-    if content is None or content.pop("schema_version", None) != SCHEMA_VERSION:
+    if content is None or content.pop("schema_version", None) not in range(oldest, SCHEMA_VERSION + 1):
         return None
     content.pop("disclaimer", None)
     try:
@@ -55,16 +65,42 @@ def read_prediction(path: Path) -> Prediction | None:
         clips = [(int(start), math.nan if ef is None else float(ef)) for start, ef in content["ef_clips"]]
         affine = None if content["affine"] is None else np.array(content["affine"], float)
         known = {"fps": fps, "spacing_mm": tuple(spacing), "ef_clips": clips, "affine": affine}
+        hints = get_type_hints(Prediction)
+        known |= {name: _of_type(hints[name], content[name]) for name in hints.keys() & content.keys() & MEASURED}
         found = Prediction(**{**content, **known})
         return found if _has_its_types(found) else None
     except (KeyError, TypeError, ValueError):
         return None
 
 
+def _of_type(kind: Any, value: Any) -> Any:
+    """A value of JSON as the annotated type; `TypeError` where it is none of it."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in inner:
+            return None
+        (kind,) = (each for each in inner if each is not NoneType)
+        return _of_type(kind, value)
+    if origin is list and isinstance(value, list):
+        return [_of_type(inner[0], item) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {_of_type(inner[0], key): _of_type(inner[1], item) for key, item in value.items()}
+    if origin is Literal and value in inner:
+        return value
+    if is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        return kind(**{name: _of_type(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    raise TypeError(f"{value!r} is no {kind}")
+
+
 def _has_its_types(found: Prediction) -> bool:
     maybe = (found.ef, found.ef_by_discs, found.recorded_fps)
     numbers = all(value is None or isinstance(value, int | float) for value in maybe)
-    lists = (found.notes, found.warnings, found.mask_area_px, found.ed_frames, found.es_frames)
+    lists = (found.notes, found.warnings, found.mask_area_px, found.ed_frames, found.es_frames, found.ef_members)
     texts = (found.protocol, found.result)
     return (
         numbers
@@ -97,6 +133,8 @@ def as_dictionary(prediction: Prediction) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, dict):

@@ -4,24 +4,37 @@ import math
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from echocycle.errors import EchocycleError
 from echocycle.prediction import DISCLAIMER, Prediction
 from echocycle.recordings.film import stream_mp4
+from echocycle.writers.drawing import (
+    ALARM,
+    BACKGROUND,
+    DIASTOLE,
+    FAINT,
+    GRID,
+    OUTLINE,
+    PANEL,
+    SYSTOLE,
+    TEXT,
+    WARNING,
+    alarm,
+    few_digits,
+    font,
+    outlined,
+    wrapped,
+)
 
 PICTURE = 448  # pixels; four times EchoNet's 112
 HEADER, CURVE, FOOTER = 52, 148, 24
 HEIGHT = HEADER + PICTURE + CURVE + FOOTER  # without notices
 NOTICE, NOTICE_TEXT = 18, 14  # a line of what must not be overlooked, and its letters
+BAND = 26  # what a flagged result begins with
 FINE = 2  # everything is drawn larger by this factor and shrunk, which smooths lines
+MOST_DOUBTS = 3  # that are written out above the picture
 PLAYBACK_FPS = 30.0  # when the recording does not state its own
-
-BACKGROUND, PANEL = (13, 16, 21), (22, 27, 34)
-TEXT, FAINT, GRID = (235, 238, 242), (139, 148, 158), (48, 54, 61)
-OUTLINE = (255, 176, 0)
-WARNING = (255, 209, 102)
-DIASTOLE, SYSTOLE = (88, 196, 255), (255, 105, 140)
 
 
 def write_overlay(prediction: Prediction, folder: Path) -> Path:
@@ -38,13 +51,19 @@ def write_overlay(prediction: Prediction, folder: Path) -> Path:
     return path
 
 
+def first_picture(prediction: Prediction) -> Image.Image:
+    """The overlay's first frame."""
+    return Image.fromarray(_Sheet(prediction).draw(0))
+
+
 class _Sheet:
-    """All frames of one overlay: below the number what must not be overlooked, then the picture, then the curve."""
+    """All frames of one overlay: whether it is flagged, the number, what must not be overlooked, picture, curve."""
 
     def __init__(self, prediction: Prediction):
         self.prediction = prediction
         self.notices = notices(prediction)
-        self.top = HEADER + (NOTICE * len(self.notices) + 12 if self.notices else 0)
+        self.band = BAND if prediction.flagged else 0
+        self.top = self.band + HEADER + (NOTICE * len(self.notices) + 12 if self.notices else 0)
         self.top += self.top % 2  # H.264 wants even sizes
         self.height = self.top + HEIGHT - HEADER
         has_curve = prediction.frames is not None and len(prediction.mask_area_px) == len(prediction.frames)
@@ -56,19 +75,14 @@ class _Sheet:
         prediction = self.prediction
         assert prediction.frames is not None
         canvas = self.backdrop.copy()
-        picture = Image.fromarray(prediction.frames[index]).resize((PICTURE, PICTURE), Image.Resampling.BICUBIC)
-        picture = picture.convert("RGB")
-        if prediction.masks is not None:
-            line, inside = _outline(prediction.masks[index])
-            picture.paste(OUTLINE, mask=inside.point(lambda value: value // 9))
-            picture.paste(OUTLINE, mask=line)
-        canvas.paste(picture, (0, self.top))
+        mask = None if prediction.masks is None else prediction.masks[index]
+        canvas.paste(outlined(prediction.frames[index], mask, PICTURE, FINE), (0, self.top))
         drawing = ImageDraw.Draw(canvas)
-        drawing.text((PICTURE - 16, HEADER / 2), _clock(prediction, index), FAINT, _font(15), anchor="rm")
+        drawing.text((PICTURE - 8, self.top + PICTURE - 6), _clock(prediction, index), FAINT, font(13), anchor="rs")
         phase = _phase(prediction, index)
         if phase:
             name, colour = phase
-            drawing.text((16, self.top + 14), name, colour, _font(20))
+            drawing.text((16, self.top + 14), name, colour, font(20))
         if self.curve:
             x, y = self.curve[index]
             top, bottom = _curve_span(self.top)
@@ -81,10 +95,16 @@ class _Sheet:
         prediction = self.prediction
         canvas = Image.new("RGB", (PICTURE * FINE, self.height * FINE), BACKGROUND)
         drawing = ImageDraw.Draw(canvas)
-        ef = "EF not measured" if prediction.ef is None else f"EF {prediction.ef:.0f} %"
-        _write(drawing, (16, HEADER / 2), ef, TEXT, 26, "lm")
+        if self.band:
+            drawing.rectangle((0, 0, PICTURE * FINE, self.band * FINE), fill=ALARM)
+            _write(drawing, (16, self.band / 2), alarm(prediction), BACKGROUND, 16, "lm")
+        told = prediction.answer_in_words(digits=0)
+        size = 26 if len(told) < 20 else 18
+        _write(drawing, (16, self.band + HEADER / 2), told, TEXT, size, "lm")
+        _write(drawing, (PICTURE - 16, self.band + HEADER / 2), aside(prediction), FAINT, 14, "rm")
         for number, line in enumerate(self.notices):
-            _write(drawing, (16, HEADER + NOTICE * (number + 0.5)), line, WARNING, NOTICE_TEXT, "lm")
+            place = self.band + HEADER + NOTICE * (number + 0.5)
+            _write(drawing, (16, place), line, WARNING, NOTICE_TEXT, "lm")
         _write(drawing, (16, self.height - FOOTER / 2), DISCLAIMER, FAINT, 12, "lm")
         if self.curve:
             _draw_curve(drawing, prediction, self.curve, self.top)
@@ -92,34 +112,50 @@ class _Sheet:
 
 
 def notices(prediction: Prediction) -> list[str]:
-    """Why there is no EF, and what must not be overlooked about the model, in lines that fit the width."""
-    said = prediction.warnings if prediction.not_measured is None else [prediction.not_measured, *prediction.warnings]
-    lines: list[str] = []
-    for sentence in said:
-        line = ""
-        for word in sentence.split():
-            longer = f"{line} {word}".strip()
-            if line and _font(NOTICE_TEXT).getlength(longer) > PICTURE - 32:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
-    return lines
+    """What must not be overlooked, in lines that fit: doubts first, then why there is no EF, then the model."""
+    doubts = [flag.sentence for flag in prediction.flags if flag.severity != "note" and flag.code != "not_measured"]
+    reasons = [] if prediction.not_measured is None else [prediction.not_measured]
+    unclear = [prediction.headline_reason] if prediction.headline == "neither" and prediction.headline_reason else []
+    more = len(doubts) - MOST_DOUBTS
+    rest = [f"And {more} more doubts; the result's file names them."] if more > 0 else []
+    said = dict.fromkeys([*doubts[:MOST_DOUBTS], *rest, *reasons, *unclear, *prediction.warnings])
+    return wrapped(said, PICTURE - 32, NOTICE_TEXT)
+
+
+def aside(prediction: Prediction) -> str:
+    """What stands beside the number: its interval and the heart rate, where they are known."""
+    parts = []
+    interval = prediction.interval_by_discs if prediction.headline == "discs" else prediction.interval
+    if (
+        prediction.answer is not None
+        and interval is not None
+        and interval.low is not None
+        and interval.high is not None
+    ):
+        parts.append(f"{100 * interval.level:.0f} %: {interval.low:.0f} to {interval.high:.0f}")
+    if prediction.heart_rate is not None:
+        parts.append(f"{prediction.heart_rate:.0f} / min")
+    return "    ".join(parts)
 
 
 def _draw_curve(
     drawing: ImageDraw.ImageDraw, prediction: Prediction, points: list[tuple[float, float]], above: int
 ) -> None:
-    _, bottom = _curve_span(above)
+    top, bottom = _curve_span(above)
     panel = [0, above + PICTURE, PICTURE, above + PICTURE + CURVE]
     drawing.rectangle([value * FINE for value in panel], fill=PANEL)
     drawing.line([(16 * FINE, bottom * FINE), ((PICTURE - 16) * FINE, bottom * FINE)], GRID, FINE)
+    for beat in prediction.beats:
+        for frame, colour in ((beat.ed, DIASTOLE), (beat.es, SYSTOLE)):
+            if frame < len(points):
+                x = points[frame][0] * FINE
+                drawing.line([(x, top * FINE), (x, bottom * FINE)], tuple(value // 3 for value in colour), FINE)
     drawing.line([(x * FINE, y * FINE) for x, y in points], OUTLINE, 2 * FINE, joint="curve")
     for frames, colour in ((prediction.ed_frames, DIASTOLE), (prediction.es_frames, SYSTOLE)):
         for x, y in (points[frame] for frame in frames if frame < len(points)):
             drawing.ellipse([(value + grow) * FINE for grow in (-4, 4) for value in (x, y)], fill=colour)
     area, unit = _areas(prediction)
-    title = f"left ventricle, {min(area):.3g} to {max(area):.3g} {unit}"
+    title = f"left ventricle, {few_digits(min(area))} to {few_digits(max(area))} {unit}"
     height = above + PICTURE + 16
     _write(drawing, (16, height), title, FAINT, 13, "lm")
     if prediction.ed_frames or prediction.es_frames:
@@ -147,20 +183,6 @@ def _curve_points(prediction: Prediction, above: int) -> list[tuple[float, float
     columns = np.linspace(16, PICTURE - 16, len(areas))
     rows = bottom - (bottom - top) * areas / max(areas.max(), 1)
     return list(zip(columns.tolist(), rows.tolist(), strict=True))
-
-
-def _outline(mask: np.ndarray) -> tuple[Image.Image, Image.Image]:
-    """The outline and the inside of a uint8 probability mask as "L" pictures of the size of the drawn frame."""
-    from skimage.measure import find_contours
-
-    line = Image.new("L", (PICTURE * FINE, PICTURE * FINE))
-    inside = Image.new("L", line.size)
-    scale = np.array(line.size) / np.array(mask.shape[::-1])
-    for contour in find_contours(np.pad(mask.astype(float), 1), 127.5):
-        points = [tuple(point) for point in (contour[:, ::-1] - 0.5) * scale]
-        ImageDraw.Draw(inside).polygon(points, fill=255)
-        ImageDraw.Draw(line).line(points, 255, 2 * FINE, joint="curve")
-    return line.reduce(FINE), inside.reduce(FINE)
 
 
 def _clock(prediction: Prediction, index: int) -> str:
@@ -194,8 +216,4 @@ def _write(
     size: int,
     anchor: str,
 ) -> None:
-    drawing.text((place[0] * FINE, place[1] * FINE), text, colour, _font(size * FINE), anchor=anchor)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    drawing.text((place[0] * FINE, place[1] * FINE), text, colour, font(size * FINE), anchor=anchor)

@@ -21,10 +21,12 @@ from echocycle.zero.regressor import train as train_regressor
 from echocycle.zero.segmenter import Phase, SegmenterTraining, segmenter_spec
 from echocycle.zero.segmenter import train as train_segmenter
 
+REACHED = "a Dice of 0.88 (15 patients of CAMUS)"
 NOTICE = (
-    "The model `zero` was trained on synthetic clips only and has seen no patient; its answer for a real recording has "
-    "no clinical meaning. What it reached on real images: `echocycle info zero`."
+    f"The model `zero` was trained on synthetic clips only; on real images it reached {REACHED}. Its EF has no "
+    "clinical meaning (`echocycle info zero`)."
 )
+"""What every output says: the lines before a prediction, JSON, CSV and overlay."""
 CARD = """# zero
 
 Trained by `python -m echocycle.zero`, with other settings than the model in the package or at another time: nothing has

@@ -141,7 +141,7 @@ def test_frames_of_another_kind_are_refused_before_anything_is_predicted(
     run, regression, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     """Grey models on an RGB store, and a model of RGB frames on a grey one."""
-    monkeypatch.setattr(predictions, "predict_clips", lambda *_: pytest.fail("was predicted"))
+    monkeypatch.setattr(predictions, "members_on_clips", lambda *_: pytest.fail("was predicted"))
     monkeypatch.setattr(predictions, "video_probabilities", lambda *_: pytest.fail("was predicted"))
     write_phantom(tmp_path / "phantom", PhantomSettings(videos=10, val=3, test=3))
     rgb, grey = (

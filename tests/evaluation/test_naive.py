@@ -106,7 +106,7 @@ def test_a_missing_answer_is_refused_before_anything_is_predicted(
     old_run: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move(old_run, tmp_path / "nowhere")
-    monkeypatch.setattr(predictions, "predict_clips", lambda *_: pytest.fail("was predicted"))
+    monkeypatch.setattr(predictions, "members_on_clips", lambda *_: pytest.fail("was predicted"))
     with pytest.raises(EchocycleError, match="has no column ef"):
         stages.evaluate(old_run, TEST, external=changed(store, tmp_path))
 

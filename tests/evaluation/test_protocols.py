@@ -14,6 +14,7 @@ from helpers.chain import LABELS, regress_settings, segment_settings
 from helpers.stores import with_index
 
 from echocycle import stages
+from echocycle.bundle import load_bundle
 from echocycle.data.clips import clip_starts
 from echocycle.data.store import Store
 from echocycle.errors import EchocycleError
@@ -22,6 +23,7 @@ from echocycle.evaluation.protocols import beat_starts
 from echocycle.evaluation.summaries import ef_metrics
 from echocycle.files import read_json
 from echocycle.inference import clips
+from echocycle.models.specs import Part
 from echocycle.settings.stages import EvaluateSettings
 
 ECHONET = SimpleNamespace(frames=32, period=2)
@@ -107,13 +109,13 @@ def test_auto_precision_is_what_the_device_computes_in(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     used: set[str] = set()
-    original = clips.predict_clips
+    original = clips.members_on_clips
 
     def noting(*args: Any) -> np.ndarray:
         used.add(args[-1])
         return original(*args)
 
-    monkeypatch.setattr(predictions, "predict_clips", noting)
+    monkeypatch.setattr(predictions, "members_on_clips", noting)
     settings = EvaluateSettings(splits=("test",), protocol=("strided",), stride=8 + native, precision="auto")
     folder = stages.evaluate(runs / "without", settings)
     expected = "bf16" if native else "32"
@@ -122,6 +124,22 @@ def test_auto_precision_is_what_the_device_computes_in(
     used.clear()
     stages.evaluate(runs / "without", settings)
     assert not used
+
+
+def test_a_model_of_several_ef_networks_is_evaluated_by_their_mean(runs: Path, store: Store) -> None:
+    part = load_bundle(runs / "with").regressor
+    assert part is not None
+    assert part.spec.takes_masks
+    spec = replace(part.spec, channels=3)
+    other = Part(spec, spec.build()).to(torch.device("cpu"))
+    settings = EvaluateSettings(protocol=("strided",), stride=20)
+    masks, video = store.masks("truth"), int(store.videos("test")[0])
+
+    def efs(*parts: Part) -> np.ndarray:
+        rows = predictions.predict_video_rows(parts, store, masks, video, settings, torch.device("cpu"), {})
+        return np.array([row["ef_pred"] for row in rows])
+
+    np.testing.assert_allclose(efs(part, other), (efs(part) + efs(other)) / 2, rtol=1e-5)
 
 
 def test_beats_need_masks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,9 +100,18 @@ def files_in(out: Path) -> list[str]:
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
 
 
+def results_in(out: Path) -> list[str]:
+    """The same without the table of beats, which is there where a recording has some."""
+    return [name for name in files_in(out) if name != "beats.csv"]
+
+
 def three_of(*names: str) -> list[str]:
     """The files of some recordings' results."""
     return [f"{name}.{suffix}" for name in names for suffix in ("json", "masks.npz", "overlay.mp4")]
+
+
+ALWAYS = ["failures.csv", "manifest.json", "predictions.csv"]
+"""The files that all recordings of a folder share; beats.csv as well where one has beats."""
 
 
 def call(model: Path, out: Path, *inputs: Path | str, stride: int = 30) -> list[str]:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.predicting import (
+    ALWAYS,
     call,
     copies,
-    files_in,
+    results_in,
     rows_of,
     sources,
     three_of,
@@ -28,7 +29,7 @@ from helpers.predicting import (
 from echocycle.bundle import load_bundle, save_bundle
 from echocycle.cli import main
 from echocycle.errors import EchocycleError
-from echocycle.inference import batch as predict_batch
+from echocycle.inference import making
 from echocycle.inference import recordings as inference
 from echocycle.inference.batch import predict_all
 from echocycle.prediction import DISCLAIMER
@@ -59,7 +60,7 @@ def test_a_broken_file_among_good_ones(
     assert "[b]" in said
     assert "1 of 3 recordings have no EF (1 could not be read)" in said
     assert "Traceback" not in said
-    assert files_in(out) == [*three_of("a.avi", "deeper/z.avi"), "failures.csv", "predictions.csv"]
+    assert results_in(out) == [*three_of("a.avi", "deeper/z.avi"), *ALWAYS]
     rows = rows_of(out / "predictions.csv")
     assert sources(out) == ["a.avi", "z.avi"]
     content = json.loads((out / "a.avi.json").read_text())
@@ -95,7 +96,7 @@ def test_an_error_of_any_class_ends_one_recording_only(
     where: str,
 ) -> None:
     copies(clip, *(tmp_path / "in" / f"{name}.avi" for name in "abc"))
-    module = predict_batch if where == "read_recording" else inference
+    module = making if where == "read_recording" else inference
     original = getattr(module, where)
 
     def failing(*arguments: Any, **named: Any) -> Any:
@@ -128,7 +129,7 @@ def test_an_interrupt_ends_all(
     """And what was done is in the table, is not done again, and what changed is done again."""
     folder, out = tmp_path / "clips", tmp_path / "out"
     copies(clip, *(folder / f"{name}.avi" for name in "abc"))
-    original = predict_batch.read_recording
+    original = making.read_recording
 
     def interrupted(path: Path, **named: Any) -> Any:
         if path.name == "c.avi":
@@ -136,7 +137,7 @@ def test_an_interrupt_ends_all(
         return original(path, **named)
 
     with monkeypatch.context() as inside:
-        inside.setattr(predict_batch, "read_recording", interrupted)
+        inside.setattr(making, "read_recording", interrupted)
         assert main(call(model, out, folder)) == 130
     assert sources(out) == ["a.avi", "b.avi"]
     seen.clear()
@@ -158,7 +159,8 @@ def test_the_same_call_again_gives_the_same(
     out = tmp_path / "out"
     line = call(model, out, tmp_path / "clip.avi")
     assert main(line) == 0
-    first = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".json", ".csv")}
+    results = [*out.glob("*.csv"), out / "clip.avi.json"]  # manifest.json has one call more
+    first = {path.name: path.read_bytes() for path in results}
     capsys.readouterr()
     assert main(line) == 0
     assert {name: (out / name).read_bytes() for name in first} == first
@@ -267,9 +269,7 @@ def test_two_patients_with_clips_of_one_name(clip: Path, tmp_path: Path, model: 
     copies(clip, *(tmp_path / "in" / patient / "clip.avi" for patient in ("patient1", "patient2")))
     out = tmp_path / "out"
     assert main(call(model, out, tmp_path / "in")) == 0
-    assert files_in(out) == [
-        "failures.csv", *three_of("patient1/clip.avi", "patient2/clip.avi"), "predictions.csv",
-    ]  # fmt: skip
+    assert results_in(out) == sorted([*ALWAYS, *three_of("patient1/clip.avi", "patient2/clip.avi")])
     assert len(rows_of(out / "predictions.csv")) == 2
     assert rows_of(out / "failures.csv") == []
     files = [tmp_path / "in" / patient / "clip.avi" for patient in ("patient1", "patient2")]
@@ -290,7 +290,7 @@ def test_a_file_of_that_name_elsewhere_is_another_recording(
         monkeypatch.chdir(tmp_path / name)
         assert main(call(model, out, "a.avi")) == 0
     assert seen == ["a.avi", "a.avi"]
-    assert len(list(out.glob("*.json"))) == 2
+    assert len(list(out.glob("a.avi*.json"))) == 2
     assert [row["source"] for row in rows_of(out / "predictions.csv")] == [
         str(tmp_path / name / "a.avi") for name in ("here", "there")
     ]
@@ -309,7 +309,7 @@ def test_results_that_lie_flat_keep_their_place(clip: Path, tmp_path: Path, mode
     for _ in range(2):
         predict_all([tmp_path / "in"], out, model, device="cpu", stride=30)
     assert seen == ["a.avi"]
-    assert files_in(out) == [*three_of("a.avi"), "failures.csv", "predictions.csv"]
+    assert results_in(out) == [*three_of("a.avi"), *ALWAYS]
 
 
 def test_a_file_that_is_no_result_is_not_written_over(
@@ -343,7 +343,7 @@ def test_names_that_are_no_unicode(clip: Path, tmp_path: Path, model: Path, seen
         assert b"Z\\udcfcrich.avi: EF" in done.stderr
         assert b"a\\nred" in done.stderr
         assert b"\x1b[31m" not in done.stderr
-    written = [path.name for path in out.glob("*.json")]
+    written = [path.name for path in out.glob("*.json") if path.name != "manifest.json"]
     assert len(written) == 3
     for name in written:
         name.encode()  # would fail

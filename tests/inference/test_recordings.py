@@ -24,6 +24,7 @@ from echocycle.models.specs import Part
 from echocycle.prediction import Prediction
 from echocycle.recordings.video import read_video, write_mjpeg
 from echocycle.verdict import Verdict, write_verdict
+from echocycle.writers.as_json import read_prediction, write_json
 
 CPU = torch.device("cpu")
 
@@ -55,6 +56,31 @@ def test_a_phantom_video(phantom_folder: Path, bundle: Bundle) -> None:
     assert not any("Unlike" in note for note in found.notes)
     assert found.not_measured is None
     assert found.warnings == ["The model has seen synthetic clips only: no clinical meaning."]
+
+
+def test_ef_is_the_mean_of_all_ef_networks_and_each_is_kept(
+    phantom_folder: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    """One sees masks and one the video alone, in longer clips: then clips begin where those fit."""
+    assert bundle.regressor is not None
+    spec = replace(bundle.regressor.spec, channels=3, period=3)
+    network = spec.build()
+    network.set_bias(35.0)
+    other = Part(spec, network).to(CPU)
+    path = video_of(phantom_folder)
+    both = predict_recording(path, replace(bundle, further=(other,)), CPU, stride=10)
+    alone = [
+        predict_recording(path, replace(bundle, regressor=part), CPU, stride=10) for part in (bundle.regressor, other)
+    ]
+    assert [start for start, _ in both.ef_clips] == [start for start, _ in alone[1].ef_clips]
+    efs = [dict(each.ef_clips) for each in alone]
+    for start, ef in both.ef_clips:
+        assert ef == pytest.approx((efs[0][start] + efs[1][start]) / 2, abs=1e-4)
+    expected = [np.mean([each[start] for start, _ in both.ef_clips]) for each in efs]
+    assert both.ef_members == pytest.approx(expected, abs=1e-4)
+    assert both.ef == pytest.approx(np.mean(expected), abs=1e-4)
+    assert alone[0].ef_members == []
+    assert read_prediction(write_json(both, tmp_path)).ef_members == pytest.approx(both.ef_members)
 
 
 @pytest.mark.parametrize("n_frames", [30, 46, 47, 90])

@@ -14,7 +14,7 @@ from helpers.predicting import call, copies, sources, told, watch
 from echocycle.bundle import load_bundle, save_bundle
 from echocycle.cli import main
 from echocycle.errors import EchocycleError, Finding
-from echocycle.inference import batch as predict_batch
+from echocycle.inference import making
 from echocycle.inference.batch import predict_all
 
 
@@ -78,14 +78,14 @@ def test_an_output_folder_that_goes_away_ends_the_call(
 ) -> None:
     copies(clip, *(tmp_path / "in" / f"{name}.avi" for name in "abc"))
     out = tmp_path / "out"
-    original = predict_batch.read_recording
+    original = making.read_recording
 
     def removing(path: Path, **named: Any) -> Any:
         if path.name == "b.avi":
             shutil.rmtree(out)
         return original(path, **named)
 
-    monkeypatch.setattr(predict_batch, "read_recording", removing)
+    monkeypatch.setattr(making, "read_recording", removing)
     assert main(call(model, out, tmp_path / "in")) == 3
     assert f"{out} was removed" in told(capsys)
     assert seen == ["a.avi", "b.avi"]
@@ -95,7 +95,7 @@ def test_an_output_folder_that_goes_away_ends_the_call(
 
 
 def test_the_output_folder_is_looked_at_first(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict_batch, "read_recording", lambda *_, **__: pytest.fail("went on"))
+    monkeypatch.setattr(making, "read_recording", lambda *_, **__: pytest.fail("went on"))
     for name in ("predictions.csv", "failures.csv"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text("FileName,EF\na,50\n")

@@ -65,3 +65,14 @@ def test_preprocess_standardises_where_asked():
     assert torch.allclose(usual.frames(frames)[:, 0], (frames.float() - 30) / 50)
     assert torch.allclose(own.frames(frames)[:, :1], standardised(frames[:, None].float()))
     assert own.frames(frames).shape == (2, 3, 32, 32)
+
+
+def test_amount_is_a_share_of_the_largest_changes():
+    levels = 100 * disc() + 50
+    for change in (moved_alike, changed_in_looks):
+        differences = []
+        for amount in (0.0, 0.2, 1.0):
+            torch.manual_seed(3)
+            differences.append(float((change(levels, amount) - levels).abs().mean()))
+        assert differences[0] < 1e-3
+        assert 0 < differences[1] < differences[2]

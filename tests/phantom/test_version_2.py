@@ -263,3 +263,43 @@ def test_a_reader_who_follows_the_tip_more_than_the_eye_traces_the_same():
     ed, es = clip.ed_frame, clip.es_frame
     assert np.abs(clip.frames[ed].astype(int) - usual.frames[ed]).mean() < 0.5  # nothing has moved yet
     assert np.abs(clip.frames[es].astype(int) - usual.frames[es]).mean() > 1
+
+
+def test_failing_hearts_are_large_round_and_thin_walled_and_keep_their_ef():
+    usual = replace(SHORT, uniform_ef=(10.0, 80.0))
+    failing = replace(usual, remodelled_share=1.0)
+    pairs = [(plan_clip(index, usual), plan_clip(index, failing)) for index in range(150)]
+    poor = [pair for pair in pairs if pair[0].patient.ef < 25]
+    assert len(poor) > 20
+
+    def mean(number, plans):
+        return np.mean([number(plan) for plan in plans])
+
+    before, after = zip(*poor, strict=True)
+    for number, factor in (
+        (lambda plan: plan.heart.half_width / plan.heart.length, 1.05),
+        (lambda plan: plan.heart.half_width, 1.05),
+        (lambda plan: plan.heart.bluntness, 1.03),
+        (lambda plan: plan.patient.systole_s, 1.03),
+    ):
+        assert mean(number, after) > factor * mean(number, before)
+    for number, factor in (
+        (lambda plan: plan.heart.wall, 0.9),
+        (lambda plan: plan.heart.shortening, 0.85),
+        (lambda plan: plan.motion.valve.max(), 0.8),
+    ):
+        assert mean(number, after) < factor * mean(number, before)
+    for _, plan in pairs:
+        volumes = plan.volumes_ml
+        ef = 100 * (1 - volumes[plan.motion.es_frame] / volumes[plan.motion.ed_frame])
+        assert ef == pytest.approx(plan.patient.ef)
+    healthy = [pair for pair in pairs if pair[0].patient.ef >= 50]
+    assert healthy
+    assert all(one.heart == other.heart for one, other in healthy)
+
+
+def test_without_remodelling_patients_are_as_they_were():
+    for index in range(20):
+        assert plan_clip(index, replace(SHORT, remodelled_share=0.0)).patient.remodelled == 0.0
+    with pytest.raises(EchocycleError, match="remodelled_share is 1.5"):
+        replace(SHORT, remodelled_share=1.5)

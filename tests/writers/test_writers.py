@@ -9,18 +9,21 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
+from helpers.results import full_result
+from pydicom.data import get_testdata_file
 
 from echocycle.errors import EchocycleError
-from echocycle.prediction import Prediction
+from echocycle.prediction import EfInterval, Flag, MeasuredBeat, Prediction
 from echocycle.recordings.film import stream_mp4
 from echocycle.recordings.video import read_video
-from echocycle.writers import WRITERS, overlay
-from echocycle.writers.as_csv import Table, as_row, read_rows, write_csv
+from echocycle.writers import USUAL, WRITERS, overlay
+from echocycle.writers.as_csv import FIRST_COLUMNS, Table, as_row, read_rows, write_csv
 from echocycle.writers.as_failures import Failure, check_failures, write_failures
-from echocycle.writers.as_json import json_path, read_prediction, source_of, write_json
+from echocycle.writers.as_json import MEASURED, json_path, read_prediction, source_of, write_json
 from echocycle.writers.as_masks import write_masks
 from echocycle.writers.overlay import FOOTER, HEADER, HEIGHT, NOTICE, OUTLINE, PICTURE, notices, write_overlay
 
@@ -54,27 +57,34 @@ def prediction() -> Prediction:
     )
 
 
-def test_all_writers_write_their_file(prediction: Prediction, tmp_path: Path) -> None:
-    paths = {name: write(prediction, tmp_path / "out") for name, write in WRITERS.items()}
+def test_all_writers_write_their_file(tmp_path: Path) -> None:
+    found = full_result(30, file=Path(str(get_testdata_file("examples_ybr_color.dcm", download=False))))
+    paths = {name: write(found, tmp_path / "out") for name, write in WRITERS.items()}
     assert {name: path.name for name, path in paths.items()} == {
         "masks": "clip 1.dcm.masks.npz",
         "json": "clip 1.dcm.json",
+        "seg": "clip 1.dcm.seg.dcm",
+        "sr": "clip 1.dcm.sr.dcm",
+        "png": "clip 1.dcm.ed-es.png",
         "overlay": "clip 1.dcm.overlay.mp4",
+        "html": "clip 1.dcm.page.html",
     }
-    assert list(WRITERS)[-1] == "overlay"  # what takes longest comes last
+    assert all(writer.lacks(found) is None for writer in WRITERS.values())
+    assert paths == {name: writer.path(found, tmp_path / "out") for name, writer in WRITERS.items()}
+    assert list(WRITERS).index("json") < list(WRITERS).index("overlay")  # what takes longest comes late
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths.values())
 
 
 def test_all_files_lie_where_the_result_is_to_lie(prediction: Prediction, tmp_path: Path) -> None:
     named = replace(prediction, result="patient 1/clip 1.dcm")
-    paths = [write(named, tmp_path) for write in WRITERS.values()]
+    paths = [WRITERS[name](named, tmp_path) for name in USUAL]
     assert {path.parent for path in paths} == {tmp_path / "patient 1"}
     assert sorted(path.name for path in (tmp_path / "patient 1").iterdir()) == sorted(path.name for path in paths)
 
 
 def test_json_round_trip(prediction: Prediction, tmp_path: Path) -> None:
     content = json.loads(write_json(prediction, tmp_path).read_text(encoding="utf-8"))
-    assert content.pop("schema_version") == 1
+    assert content.pop("schema_version") == 2
     assert content.pop("disclaimer") == "Research use only; not a medical device."
     assert "masks" not in content
     assert "frames" not in content
@@ -91,6 +101,40 @@ def test_json_of_a_failed_measurement(tmp_path: Path) -> None:
     assert content["fps"] is None
     assert content["spacing_mm"] == [None, None]
     assert content["ef_clips"] == [[3, None]]
+
+
+def test_measurements_are_read_again_and_older_results_too(prediction: Prediction, tmp_path: Path) -> None:
+    beat = MeasuredBeat(0, 12, 55.1, 54.0, 120.0, 53.9, None, 0.8, 75.0, 15.0, None, True)
+    measured = replace(
+        prediction,
+        affine=None,
+        headline="neither",
+        headline_reason="The two differ.",
+        flags=[Flag("disagreement", "The two differ by 23 points.", "review")],
+        interval=EfInterval(50.0, 66.0, 0.9, "conformal", 120, ""),
+        interval_by_discs=EfInterval(None, None, 0.9, "none", 0, "No calibration."),
+        category_probabilities={"under_40": 0.1, "40_to_49": 0.2, "50_and_more": 0.7},
+        edv=120.0,
+        volume_unit="ml",
+        irregular=False,
+        beats=[beat],
+        volume_curve=[120.0, 53.9],
+    )
+    path = write_json(measured, tmp_path)
+    found = read_prediction(path)
+    assert found == replace(measured, masks=None, frames=None)
+    assert found is not None
+    assert found.flagged
+    assert found.answer is None
+    assert found.answer_in_words() == "EF unclear: 57.6 % by video, 55.1 % by discs"
+    content = json.loads(path.read_text())
+    for broken in ({"flags": [{"code": "x"}]}, {"headline": "both"}, {"beats": [{**content["beats"][0], "ed": "0"}]}):
+        path.write_text(json.dumps({**content, **broken}))
+        assert read_prediction(path) is None, broken
+    path.write_text(json.dumps({key: value for key, value in content.items() if key not in MEASURED}))
+    older = read_prediction(path)  # as written before there were such fields
+    assert older is not None
+    assert (older.headline, older.beats, older.answer) == (None, [], prediction.ef)
 
 
 def test_what_was_written_is_read_again(prediction: Prediction, tmp_path: Path) -> None:
@@ -115,6 +159,13 @@ def test_what_was_written_is_read_again(prediction: Prediction, tmp_path: Path) 
     assert read_prediction(path) is None
 
 
+def could_be(field: str, value: object) -> bool:
+    """Whether a measurement's field may hold such a value."""
+    kinds = {"headline_reason": str, "label_provenance": str}
+    numbers = {name for name, kind in get_type_hints(Prediction).items() if kind == (float | None)}
+    return isinstance(value, float) if field in numbers else isinstance(value, kinds.get(field, bool))
+
+
 def test_a_result_with_an_odd_value_is_none_and_another_file_is_refused(prediction: Prediction, tmp_path: Path) -> None:
     """What a damaged file may hold in a value's place: never a KeyError, a TypeError or a wrong number."""
     path = write_json(prediction, tmp_path)
@@ -128,6 +179,8 @@ def test_a_result_with_an_odd_value_is_none_and_another_file_is_refused(predicti
             if key in ("mask_area_px", "ed_frames", "es_frames", "notes", "warnings") and isinstance(value, list):
                 continue
             if key == "model" and isinstance(value, dict):
+                continue
+            if key in MEASURED and could_be(key, value):
                 continue
             path.write_text(json.dumps({**sound, key: value}))
             assert read_prediction(path) is None, (key, value)
@@ -151,7 +204,7 @@ def test_json_of_another_recording_is_not_overwritten(prediction: Prediction, tm
 
 def test_csv_collects_and_replaces_rows(prediction: Prediction, tmp_path: Path) -> None:
     write_csv([prediction, replace(prediction, source='b, "Ä".avi', ef=None, fps=math.nan)], tmp_path)
-    path = write_csv([replace(prediction, ef=44.0), replace(prediction, source="c.avi")], tmp_path)
+    path = write_csv([replace(prediction, ef=44.0), full_result(source="c.avi")], tmp_path)
     assert b"\r" not in path.read_bytes()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -226,6 +279,66 @@ def test_failures_are_a_table(tmp_path: Path) -> None:
     check_failures(tmp_path)
     write_failures([], tmp_path)
     assert path.read_text() == "source,kind,message\n"
+
+
+def test_beats_are_a_table_of_their_own(tmp_path: Path) -> None:
+    whole, one = full_result(source="a.avi"), full_result(30, source="b.avi")
+    write_csv([whole, one], tmp_path)
+
+    def rows() -> list[dict[str, str]]:
+        with (tmp_path / "beats.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    assert [(row["source"], row["beat"], row["ed_frame"]) for row in rows()] == [
+        ("a.avi", "1", "0"), ("a.avi", "2", "20"), ("a.avi", "3", "40"), ("b.avi", "1", "0"),
+    ]  # fmt: skip
+    assert all(any(row[column] for row in rows()) for column in rows()[0])
+    assert (rows()[1]["ed_s"], rows()[1]["edv"], rows()[1]["volume_unit"], rows()[1]["whole"]) == (
+        "0.4", "120", "ml", "yes",
+    )  # fmt: skip
+    before = (tmp_path / "beats.csv").read_bytes()
+    write_csv([whole, one], tmp_path)
+    assert (tmp_path / "beats.csv").read_bytes() == before
+    write_csv([replace(whole, beats=whole.beats[:2])], tmp_path)  # measured anew, it has fewer
+    assert [row["beat"] for row in rows()] == ["1", "2", "1"]
+    write_csv([replace(whole, beats=[])], tmp_path)
+    assert [row["source"] for row in rows()] == ["b.avi"]
+
+
+def test_a_kill_within_a_recordings_beats_costs_nothing(tmp_path: Path) -> None:
+    both = [full_result(source="a.avi"), full_result(source="b.avi")]
+    path = write_csv(both, tmp_path).with_name("beats.csv")
+    whole = path.read_bytes()
+    for cut in range(whole.index(b"\n") + 1, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        write_csv(both, tmp_path)
+        assert path.read_bytes() == whole, cut
+
+
+def test_a_table_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> None:
+    old = full_result(source="old.avi")
+    cells = {name: as_row(old)[name] for name in FIRST_COLUMNS}
+    with (tmp_path / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, FIRST_COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerow(cells)
+    assert [row["ef"] for row in read_rows(tmp_path)] == ["57.6"]
+    assert (tmp_path / "predictions.csv").read_text().startswith("source,ef,ef_by_discs,clips")
+    write_csv([full_result(source="new.avi")], tmp_path)
+    before, after = read_rows(tmp_path)
+    assert before == {**dict.fromkeys(after, ""), **cells}
+    assert after["flags"] == "apex_cut_off"
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    for name in ("=HYPERLINK(1).avi", "+1+1.avi", "-2-2.avi", "@SUM(A1).avi", "\t=1.avi"):
+        path = write_csv([full_result(source=name, ef=-0.0, ef_disagreement=-2.5)], tmp_path / "out")
+        for table in (path, path.with_name("beats.csv"), write_failures([Failure(name, "refused", name)], tmp_path)):
+            with table.open(newline="", encoding="utf-8") as file:
+                row = list(csv.DictReader(file))[-1]
+            assert row["source"].startswith("'"), table
+        assert read_rows(tmp_path / "out")[-1]["ef_disagreement"] == "-2.5"
+    assert len(read_rows(tmp_path / "out")) == 5
 
 
 def test_csv_of_another_kind_is_left_alone(prediction: Prediction, tmp_path: Path) -> None:

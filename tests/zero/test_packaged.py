@@ -13,6 +13,9 @@ from echocycle.inference.recordings import predict_recording
 from echocycle.phantom.clip import make_clip
 from echocycle.phantom.settings import PhantomSettings
 from echocycle.recordings.video import write_mjpeg
+from echocycle.writers.as_csv import read_rows
+from echocycle.writers.as_json import read_prediction
+from echocycle.writers.overlay import notices
 from echocycle.zero.make import NOTICE
 
 
@@ -31,15 +34,27 @@ def test_name_stands_for_the_package_and_a_folder_of_that_name_comes_first(tmp_p
     assert bundle_folder("zero").resolve() == (tmp_path / "zero").resolve()
 
 
-def test_predict_says_everywhere_what_it_is(recording, tmp_path, capsys):
+@pytest.mark.parametrize("words", [[], ["--model", "zero"]], ids=["no model named", "named"])
+def test_predict_says_first_and_everywhere_what_it_is(recording, tmp_path, monkeypatch, capsys, words):
     path, _ = recording
-    assert main(["predict", str(path), "--out", str(tmp_path / "out"), "--model", "zero"]) == 0
-    said = capsys.readouterr()
-    assert "The model `zero` was trained on synthetic clips only" in said.out + said.err
-    written = json.loads(next((tmp_path / "out").rglob("*.json")).read_text())
+    monkeypatch.chdir(tmp_path)
+    if not words:
+        (tmp_path / "zero").mkdir()  # what merely has its name is not taken
+    assert main(["predict", str(path), "--out", "out", *words]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[: 1 + (not words)] == ["No model is named (--model): the one in the package, `zero`, is used."] * (
+        not words
+    ) + [NOTICE]
+    written = json.loads((tmp_path / "out/clip.avi.json").read_text())
     assert NOTICE in written["notes"]
+    assert NOTICE in written["warnings"]
     assert written["model"]["method"] == "zero"
-    assert NOTICE.split(";")[0] in next((tmp_path / "out").rglob("*.csv")).read_text()
+    assert [NOTICE in row["notes"] for row in read_rows(tmp_path / "out")] == [True]
+    assert " ".join(notices(read_prediction(tmp_path / "out/clip.avi.json"))) == NOTICE  # over the picture
+
+
+def test_notice_says_what_it_was_trained_on_and_what_it_reached():
+    assert "trained on synthetic clips only; on real images it reached" in NOTICE
 
 
 def test_it_finds_the_ventricle_and_its_ef_in_a_clip_it_has_not_seen(recording):
