@@ -10,7 +10,7 @@ import torch
 from echocycle.bundle import Bundle, check_parts
 from echocycle.data.clips import clip_starts
 from echocycle.data.domain_shift import unlike
-from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest
+from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest, precision_of
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, with_masks
 from echocycle.inference.quality import unusable_masks
@@ -65,11 +65,12 @@ def predict_cut(
         return _without_ef(result, reason)
     if not math.isfinite(cut.fps):
         notes.append(RATE_UNKNOWN)
+    precision = precision_of(bundle.reference, device)
     networks_input, more = _as_trained(cut, bundle)
     notes += more
     small: np.ndarray | None = None
     if bundle.segmenter is not None:
-        blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device))
+        blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device, precision))
         small = np.concatenate(blocks)
         masks = np.concatenate([at_store_size(block) for block in blocks])
         del blocks
@@ -84,7 +85,9 @@ def predict_cut(
     if len(frames) < spec.span:
         return _without_ef(result, f"The recording has {len(frames)} frames; a clip of the model needs {spec.span}.")
     starts = list(range(0, clip_starts(len(frames), spec.frames, spec.period), stride))
-    found = np.stack([ef_of_clips(part, networks_input, small, starts, device) for part in bundle.regressors])
+    found = np.stack(
+        [ef_of_clips(part, networks_input, small, starts, device, precision) for part in bundle.regressors]
+    )
     clips = [(start, float(ef)) for start, ef in zip(starts, found.mean(0), strict=True)]
     members = [float(ef) for ef in found.mean(1)] if len(found) > 1 else []
     result = replace(result, ef_clips=clips, ef_members=members)
