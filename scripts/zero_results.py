@@ -179,7 +179,10 @@ def _row(name: str, true: list[float], found: list[float]) -> str:
     good = np.isfinite(t) & np.isfinite(f)
     t, f = t[good], f[good]
     low = f"{np.mean((f - t)[t < LOW]):+.1f}" if (t < LOW).any() else ""
-    numbers = f"{np.abs(f - t).mean():.1f} | {np.mean(f - t):+.1f} | {low} | {spearmanr(t, f).statistic:.2f}"
+    errors, rng = np.abs(f - t), np.random.default_rng(0)
+    means = [errors[rng.integers(0, len(errors), len(errors))].mean() for _ in range(2000)]
+    mae = "{:.1f} ({:.1f} to {:.1f})".format(errors.mean(), *np.quantile(means, [0.025, 0.975]))
+    numbers = f"{mae} | {np.mean(f - t):+.1f} | {low} | {spearmanr(t, f).statistic:.2f}"
     return f"| {name} | {len(t)} of {len(good)} | {numbers} | {np.abs(t - t.mean()).mean():.1f} |"
 
 

@@ -37,17 +37,19 @@ def moved_alike(images: Tensor, amount: float = 1.0) -> Tensor:
     Args:
         amount: share of the largest changes.
     """
-    count, device = len(images), images.device
+    grid = F.affine_grid(movements(len(images), images.device, amount), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+
+def movements(count: int, device: torch.device, amount: float = 1.0) -> Tensor:
+    """Random turns, scales and shifts, as `affine_grid` takes them, (count, 2, 3)."""
     turn = amount * TURN * _signed(count, device)
     size, aspect = amount * LOG_SIZE * _signed(count, device), amount * LOG_ASPECT * _signed(count, device)
     wide, tall = (size + aspect).exp(), (size - aspect).exp()
     row, column = (2 * amount * SHIFT * _signed(count, device) for _ in range(2))
     cosine, sine = torch.cos(turn), torch.sin(turn)
-    matrix = torch.stack([cosine * wide, -sine * tall, column, sine * wide, cosine * tall, row], -1).unflatten(
-        1, (2, 3)
-    )
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+    matrix = torch.stack([cosine * wide, -sine * tall, column, sine * wide, cosine * tall, row], -1)
+    return matrix.unflatten(1, (2, 3))
 
 
 def changed_in_looks(levels: Tensor, amount: float = 1.0) -> Tensor:

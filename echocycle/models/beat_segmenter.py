@@ -40,6 +40,10 @@ class BeatSegmenter(Folding, VideoSegmenter):
 
     def logits(self, grey: Tensor, clips: int) -> Tensor:
         """Frames (clips x time, 1, height, width) -> logits (clips x time, height, width)."""
+        return F.pixel_shuffle(self.head(self.features(grey, clips)), 2)[:, 0]
+
+    def features(self, grey: Tensor, clips: int) -> Tensor:
+        """What the head sees of frames (clips x time, 1, height, width), at half their resolution."""
         x = F.pixel_unshuffle(grey, 2).contiguous(memory_format=torch.channels_last)
         levels = []
         for depth, block in enumerate(self.encoder):
@@ -50,7 +54,7 @@ class BeatSegmenter(Folding, VideoSegmenter):
         for block, skip in zip(self.decoder, levels[-2::-1], strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], 1))
-        return F.pixel_shuffle(self.head(x), 2)[:, 0]
+        return x
 
     def _in_context(self, maps: Tensor, number: int, clips: int) -> Tensor:
         """Maps (clips x time, dim, rows, columns) with what their clip is like over time added."""

@@ -20,6 +20,9 @@ class PhantomClip:
     """Grey, (T, 112, 112)."""
     masks: NDArray[np.bool_]
     """True left ventricle up to the mitral plane, (T, 112, 112)."""
+    parts: NDArray[np.uint8]
+    """What each pixel shows, (T, 112, 112): `picture.ELSEWHERE` to `picture.RIGHT_ATRIUM`; the cavity is the visible
+    one, which a reader may trace in another way."""
     volumes_ml: NDArray[np.float64]
     """True volume in every frame, (T,)."""
     ef: float
@@ -40,12 +43,13 @@ class PhantomClip:
 def make_clip(index: int, settings: PhantomSettings) -> PhantomClip:
     """Draw clip `index`, a pure function of the settings and the index."""
     plan = plan_clip(index, settings)
-    frames, masks = render(plan, stream(settings, index, "look"), stream(settings, index, "details"))
+    frames, masks, parts = render(plan, stream(settings, index, "look"), stream(settings, index, "details"))
     volumes = plan.volumes_ml
     edv, esv, ef = label_of(plan)
     return PhantomClip(
         frames=frames,
         masks=masks,
+        parts=parts,
         volumes_ml=volumes,
         ef=ef,
         edv_ml=edv,

@@ -89,6 +89,8 @@ class Look:
     """Share of the ventricle's shortening that only the reader sees, at the tip: it fills with trabeculae until ES."""
     reader_base: float = 0.0
     """Pixels by which it ends above the visible mitral plane."""
+    reader_side: float = 0.0
+    """Pixels by which it lies further towards the septum than the visible cavity."""
     wall_thickness: float = 6.0
     """Thickness of the wall at end diastole."""
 
@@ -100,6 +102,8 @@ class Look:
     """Range of half the width of the right ventricle."""
     right_ventricle_length: tuple[float, float] = (0.34, 0.44)
     """Range of half the length of the right ventricle over the length of the left one."""
+    right_ventricle_place: float = 0.60
+    """Its middle along the left one's axis, 0 (apex) to 1 (mitral plane)."""
     atrium_size: float = 1.0
     """Factor on the depth of the atria."""
     right_heart_size: float = 1.0
@@ -350,6 +354,8 @@ class Ranges:
     heart_bend: tuple[float, float] = (1.0, 1.0)
     heart_oblique: tuple[float, float] = (0.0, 0.0)
     reader_apex_tightness: tuple[float, float] = (0.0, 0.0)
+    reader_side: tuple[float, float] = (0.0, 0.0)
+    right_ventricle_place: tuple[float, float] = (0.60, 0.60)
 
     def __post_init__(self) -> None:
         for one in fields(self):

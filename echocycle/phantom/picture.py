@@ -9,7 +9,7 @@ mask is exact by construction.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from echocycle.phantom.heart import SIZE, STEPS, ClipPlan, Heart
 from echocycle.phantom.look import Look
+from echocycle.phantom.reader import as_seen, moved_less
 
 Floats = NDArray[np.float32]
 Take = Callable[[int, int], NDArray[np.complex64]]
@@ -29,6 +30,7 @@ ROWS, COLUMNS = int(TABLE_RADIUS / RADIAL_STEP), int(2 * TABLE_ANGLE / ANGULAR_S
 BANK_MARGIN = 160  # rows and columns by which the bank of speckle exceeds a table, for crops to start in
 OUTER_FADE = 13.0  # pixels over which the motion of the inner wall fades away outside it
 ATRIAL_FADE = 28.0  # pixels over which the motion of the mitral plane fades away below it
+ELSEWHERE, CAVITY, SEPTUM, WALL, RIGHT_VENTRICLE, LEFT_ATRIUM, RIGHT_ATRIUM = range(7)  # parts of the picture
 DISPLAY_STEP = 0.25  # grey levels between entries of the display curve
 DISPLAY_RANGE = (-160.0, 420.0)
 
@@ -117,8 +119,10 @@ class Speckle:
         return int(row), int(column)
 
 
-def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """Frames uint8 and true masks bool, both (T, 112, 112).
+def render(
+    plan: ClipPlan, rng: np.random.Generator, details: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.uint8]]:
+    """Frames, true masks, and what each pixel shows (ELSEWHERE to RIGHT_ATRIUM), all (T, 112, 112).
 
     Args:
         details: draws what version 2 added, so that version 1 is drawn as ever.
@@ -127,7 +131,8 @@ def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generato
     heart, motion, grid = plan.heart, plan.motion, fan(look)
     seen = as_seen(heart, look)
     per_neper = np.float32(look.grey_per_db * 20 / math.log(10))  # grey levels per factor e in amplitude
-    tissue = np.exp(draw_anatomy(seen, look, quality, rng, details) / per_neper).ravel()
+    levels, anatomy = draw_anatomy(seen, look, quality, rng, details)
+    tissue, anatomy = np.exp(levels / per_neper).ravel(), anatomy.ravel()
     haze = np.exp(draw_haze(grid, look, quality, rng, details) / per_neper)
     gain = draw_gain(grid, look, quality, rng) - draw_shadow(grid, look, details)
     curve = draw_display(look, rng)
@@ -145,7 +150,7 @@ def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generato
     valve = Valve(seen, look, grid)
     count = plan.patient.frames
     frames = np.zeros((count, SIZE * SIZE), dtype=np.uint8)
-    masks = np.zeros((count, SIZE * SIZE), dtype=bool)
+    masks, parts = np.zeros((count, SIZE * SIZE), dtype=bool), np.zeros((count, SIZE * SIZE), dtype=np.uint8)
     offset = gain + np.float32(0.16 * per_neper)  # the median of speckle lies 1.6 dB under its mean power
     lowest, highest = DISPLAY_RANGE
     wall = moved_less(seen, look)
@@ -161,35 +166,12 @@ def render(plan: ClipPlan, rng: np.random.Generator, details: np.random.Generato
         level = np.log(power + np.float32(1e-6)) * (per_neper / 2) + offset
         np.clip(level, lowest, highest - 1, out=level)
         frames[t, grid.index] = curve[((level - lowest) / DISPLAY_STEP).astype(np.intp)]
-        masks[t, grid.index] = inside
+        masks[t, grid.index], parts[t, grid.index] = inside, anatomy[warp.table_index]
     pictures = frames.reshape(count, SIZE, SIZE)
     if look.blur > 0:
         pictures = ndimage.gaussian_filter(pictures, (0, look.blur, look.blur))
     draw_marks(pictures, look, rng)
-    return pictures, masks.reshape(count, SIZE, SIZE)
-
-
-def as_seen(heart: Heart, look: Look) -> Heart:
-    """The cavity that the picture shows where the reader traces a shorter one: `heart` is what is traced."""
-    if not (look.reader_apex or look.reader_base):
-        return heart
-    _, _, along_x, along_y, _ = heart.axis(0.0)
-    return replace(
-        heart,
-        length=heart.length + look.reader_apex + look.reader_base,
-        apex_x=heart.apex_x - look.reader_apex * along_x,
-        apex_y=heart.apex_y - look.reader_apex * along_y,
-    )
-
-
-def moved_less(seen: Heart, look: Look) -> Heart:
-    """The walls of the visible cavity, which move less than a tight reader's outline; the base moves with it."""
-    if look.reader_apex_tightness:
-        held = look.reader_apex_tightness * seen.shortening * seen.length
-        seen = replace(seen, apex_descent=seen.apex_descent - held, shortening=seen.shortening - held / seen.length)
-    if look.reader_tightness:
-        seen = replace(seen, narrowing=seen.narrowing * (1 - look.reader_tightness))
-    return seen
+    return pictures, masks.reshape(count, SIZE, SIZE), parts.reshape(count, SIZE, SIZE)
 
 
 # --- motion: where was this piece of tissue at end diastole? ---
@@ -257,8 +239,8 @@ def warp_to_diastole(heart: Heart, look: Look, grid: Fan, contraction: float, sh
 
 def draw_anatomy(
     heart: Heart, look: Look, quality: float, rng: np.random.Generator, details: np.random.Generator
-) -> Floats:
-    """Echo level, in grey levels, of all tissue at end diastole: polar table (ROWS, COLUMNS)."""
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """Echo level, in grey levels, of all tissue at end diastole, and its parts: polar tables (ROWS, COLUMNS)."""
     along, across, distance = _around_heart(heart, look)
     s = np.clip(along / heart.length, 0, 1)
     if look.trabeculae > 0:
@@ -293,6 +275,8 @@ def draw_anatomy(
         level = np.maximum(level, _papillary_muscle(heart, look, along, across, contrast, details))
 
     far = along - heart.length
+    parts = np.where(across < 0, SEPTUM, WALL) * ((distance <= thickness) & (far <= 2))
+    parts[(distance <= 0) & (far <= 0)] = CAVITY
     atrium_depth = rng.uniform(*look.atrium_depth) * look.atrium_size
     level += (look.far_wall_level + vary[5] - tissue) * _ramp(far, atrium_depth - 1, atrium_depth + 4)
     gap = thickness + rng.uniform(0, 2)
@@ -302,7 +286,7 @@ def draw_anatomy(
     chambers = (
         # centre along and across, half lengths along and across, level
         (
-            0.60 * heart.length,
+            look.right_ventricle_place * heart.length,
             -(width.max() * 0.96 + gap + right_width),
             right_length,
             right_width,
@@ -318,7 +302,7 @@ def draw_anatomy(
         ),
     )
     open_blood = np.zeros_like(level)
-    for middle_along, middle_across, half_along, half_across, haze in chambers:
+    for part, (middle_along, middle_across, half_along, half_across, haze) in enumerate(chambers, RIGHT_VENTRICLE):
         reach = np.hypot((along - middle_along) / half_along, (across - middle_across) / half_across)
         outside = (reach - 1) * min(half_along, half_across)  # roughly pixels
         rim = np.exp(-(((outside - 3.5) / 2.5) ** 2)) * _ramp(distance, 1, 4)
@@ -326,6 +310,7 @@ def draw_anatomy(
         blood = _soft(-outside, 1.3)
         level += (look.cavity_level + haze - level) * blood
         open_blood = np.maximum(open_blood, blood)
+        parts[(outside <= 0) & (parts != CAVITY)] = part
     for side in (-1, 1):
         spot = np.hypot(far - 1, (across - side * (base_width + 3.0)) * 0.8)
         level += np.maximum(look.annulus_level + vary[6] - level, 0) * np.exp(-((spot / 3.2) ** 2))
@@ -334,7 +319,8 @@ def draw_anatomy(
     texture = texture_bank(look)[row : row + ROWS, column : column + COLUMNS]
     texture = texture + look.texture_skew * (texture * texture - 1)
     solid = edge * (1 - open_blood)
-    return (level + look.texture_sd * texture * (0.25 + 0.75 * solid)).astype(np.float32)
+    level += look.texture_sd * texture * (0.25 + 0.75 * solid)
+    return level.astype(np.float32), parts.astype(np.uint8)
 
 
 def _papillary_muscle(

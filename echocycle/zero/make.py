@@ -17,7 +17,7 @@ from echocycle.files import read_json, write_json, write_text
 from echocycle.models.specs import Part
 from echocycle.phantom.settings import PHANTOM_VERSION
 from echocycle.runs import versions
-from echocycle.zero.drawn import FIRST, THIRD
+from echocycle.zero.drawn import FIRST, FOURTH, SIDE_BY_SIDE
 from echocycle.zero.ef_clips import Curriculum
 from echocycle.zero.regressor import RegressorTraining, Stretch, ef_spec, start
 from echocycle.zero.regressor import train as train_regressor
@@ -46,7 +46,12 @@ class Recipe:
 
 
 TINY = Recipe(
-    SegmenterTraining(phases=(Phase(3, 3e-3, 4, 15, FIRST, first_clips=3, stop=2), Phase(1, 3e-3, 3, 17, THIRD, 3))),
+    SegmenterTraining(
+        phases=(
+            Phase(3, 3e-3, 4, 15, FIRST, first_clips=3, stop=2),
+            Phase(1, 3e-3, 3, 17, FOURTH, 3, explained=True, third=SIDE_BY_SIDE),
+        )
+    ),
     RegressorTraining(
         common=Stretch(2, Curriculum(5, 3, seed=31), batch=3),
         members=(

@@ -12,13 +12,15 @@ from safetensors.torch import load_file
 from echocycle.bundle import load_bundle
 from echocycle.bundle_description import bundle_folder, regressor_name
 from echocycle.files import read_json
+from echocycle.models.beat_segmenter import BeatSegmenter
 from echocycle.phantom.clip import make_clip
 from echocycle.phantom.look import Ranges
-from echocycle.zero.drawn import Pool, drawn_settings
+from echocycle.phantom.picture import CAVITY, RIGHT_VENTRICLE
+from echocycle.zero.drawn import SIDE_BY_SIDE, Pool, drawn_settings
 from echocycle.zero.ef_clips import FRAMES, SIZE, STILLS, Curriculum, EfPool, settings_of
 from echocycle.zero.make import TINY, Recipe, make, plain, seeded
 from echocycle.zero.regressor import as_input
-from echocycle.zero.segmenter import augmented
+from echocycle.zero.segmenter import PARTS, Explained, augmented, begin, parts_loss, varied
 from echocycle.zero.training import Schedule, fit
 
 PACKAGED = bundle_folder("zero")
@@ -99,12 +101,62 @@ def test_clips_of_the_segmenter_have_ed_es_and_their_masks():
     again.grow(4)
     assert np.array_equal(again.frames, pool.frames)  # whatever the portions
     for frames in (1, 2, 4):
-        levels, masks = pool.sample(np.random.default_rng(0), 6, frames)
-        assert levels.shape == masks.shape == (6, frames, 112, 112)
-        levels, masks = augmented(levels, masks)
-        assert levels.min() >= 0
-        assert levels.max() <= 255
-        assert masks.max() <= 1
+        levels, masks, parts = pool.sample(np.random.default_rng(0), 6, frames)
+        assert levels.shape == masks.shape == parts.shape == (6, frames, 112, 112)
+        plain, both = augmented(levels, masks), varied(levels, masks, parts)[:2]
+        for seen, marked in (plain, both):
+            assert seen.min() >= 0
+            assert seen.max() <= 255
+            assert marked.max() <= 1
+
+
+def test_a_third_of_the_clips_show_both_ventricles_alike():
+    settings = drawn_settings(3, third=SIDE_BY_SIDE)
+    pool = Pool(settings, 3)
+    pool.grow(3)
+    for index, one in enumerate(settings):
+        clip = make_clip(0, one)
+        assert np.array_equal(pool.frames[index, 0], clip.frames[clip.ed_frame])
+        assert np.array_equal(pool.parts[index, 0], clip.parts[clip.ed_frame])
+    assert settings[:2] == drawn_settings(3)
+
+
+def test_parts_are_moved_with_their_frames():
+    torch.manual_seed(1)
+    levels = torch.zeros(8, 2, 112, 112)
+    levels[:, :, 40:80, 30:70] = 150
+    _, masks, parts = varied(levels, levels / 150, 4 * levels / 150)
+    assert set(parts.unique().tolist()) == {0, 4}
+    there = F.avg_pool2d(masks, 2) > 0.5
+    assert ((parts == 4) == there).float().mean() > 0.97
+
+
+def test_what_is_cavity_in_the_picture_alone_counts_for_neither():
+    masks, parts = torch.zeros(1, 1, 8, 8), torch.full((1, 1, 4, 4), CAVITY)
+    masks[..., :4] = 1
+    parts[..., 3] = RIGHT_VENTRICLE
+    right = torch.zeros(1, PARTS, 4, 4)
+    right[:, CAVITY, :, :3], right[:, RIGHT_VENTRICLE, :, 3] = 9, 9
+    other = right.clone()
+    other[:, :, :, 2] = torch.randn(PARTS, 4)  # in the picture the cavity, to the reader not
+    assert parts_loss(right, masks, parts) < 0.01
+    assert torch.allclose(parts_loss(other, masks, parts), parts_loss(right, masks, parts))
+    assert parts_loss(right.flip(3), masks, parts) > 3
+
+
+def test_second_head_leaves_the_first_as_it_was():
+    torch.manual_seed(0)
+    before = BeatSegmenter(2)
+    network = Explained(2)
+    begin(network, before.state_dict())
+    again = Explained(2)
+    begin(again, network.state_dict())
+    clips = torch.randn(2, 3, 1, 32, 32)
+    for one in (before.eval(), network.eval(), again.eval()):
+        one.requires_grad_(False)
+    assert torch.allclose(network(clips)[0], before(clips), atol=1e-4)
+    assert torch.equal(network(clips)[1], again(clips)[1])
+    assert network(clips)[1].shape == (6, PARTS, 16, 16)
 
 
 def test_looks_of_the_ef_clips_widen_from_each_hospitals_own():
