@@ -14,8 +14,9 @@ from echocycle.training.opened import require_store
 def evaluate_on(run: Path, settings: EvaluateSettings, *, store: Path | None, external: Path | None) -> Path:
     """`evaluate_run` on the run's store, which may have moved, or on an external one; gives the folder."""
     if external is None:
+        done = finished(run)
         opened = _store_of(run, store)
-        folder = evaluate_run(finished(run), settings, opened)
+        folder = evaluate_run(done, settings, opened)
         if Run(run).info["stage"] == "regress":
             keep_calibration(Run(run), opened)
         return folder

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from echocycle.cardiac.discs import disc_volume
 from echocycle.errors import EchocycleError
 from echocycle.files import replacing
 from echocycle.prediction import DISCLAIMER, MeasuredBeat, Prediction
@@ -98,6 +97,8 @@ def caption(prediction: Prediction, beat: MeasuredBeat, frame: int) -> str:
 
 def key_frame(prediction: Prediction, frame: int, size: int) -> Image.Image:
     """A frame with its outline and long axis."""
+    from echocycle.cardiac.discs import disc_volume  # scikit-image; a slip on the command line need not wait for it
+
     assert prediction.frames is not None
     assert prediction.masks is not None
     mask = prediction.masks[frame]

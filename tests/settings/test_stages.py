@@ -47,7 +47,7 @@ def test_a_later_field_leaves_the_settings_of_earlier_runs_as_they_were() -> Non
     assert from_dict(type(RegressSettings().labels), labels).untraced == "keep"
     dropping = replace(RegressSettings(), labels=replace(RegressSettings().labels, untraced="drop"))
     assert to_dict(dropping)["labels"]["untraced"] == "drop"
-    assert to_dict(RegressSettings(), whole=True)["labels"] == {**labels, "untraced": "keep"}
+    assert to_dict(RegressSettings(), whole=True)["labels"] == {**labels, "untraced": "keep", "calibration": "0"}
 
 
 @pytest.mark.parametrize("kind", [m for ms in (segmentation.METHODS, regression.METHODS) for m in ms.values()])

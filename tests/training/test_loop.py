@@ -76,6 +76,8 @@ def left_by(run: Path) -> dict[str, str]:
         text = sha256(path) if path.suffix in (".safetensors", ".ckpt") else path.read_text()
         if path.name == "run.json":
             text = str({key: value for key, value in read_json(path).items() if key != "made_with"})
+        if path.parent.name == "model" and path.name == "settings.json":
+            text = str(read_json(path))
         found[str(path.relative_to(run))] = text
     return found
 
