@@ -127,7 +127,7 @@ OPERATIONAL = {
     RegressSettings: {"loop": {"device", "workers", "checkpoint_seconds", "tensorboard"}},
     MaskSettings: {"": {"batch", "device"}},
     EvaluateSettings: {"": {"batch", "device"}},
-    PrepareSettings: {"": {"workers"}},
+    PrepareSettings: {"": {"workers", "allow_mixed", "license"}},
 }
 
 
