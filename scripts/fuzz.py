@@ -147,11 +147,21 @@ def parsers(home: Path) -> dict[str, tuple[Path, Parser]]:
     bundle = make_model(store, home / "run") / "model"
     for name in ("settings.json", "segmenter.safetensors", "regressor.safetensors"):
         found[f"bundle {name}"] = (bundle / name, lambda path: load_bundle(path.parent))
+    found["checkpoint"] = (_checkpoint(home / "weights.pt"), recognise)
+    return found
+
+
+def _checkpoint(path: Path) -> Path:
+    """What tells published weights of an EF network, under the names that its training wrapper gave."""
     import torch
 
-    torch.save({"state_dict": {"fc.weight": torch.ones(1, 4), "stem.0.weight": torch.ones(4, 3)}}, home / "weights.pt")
-    found["checkpoint"] = (home / "weights.pt", recognise)
-    return found
+    state = {
+        "stem.0.weight": torch.ones(4, 3, 1, 7, 7),
+        "stem.3.weight": torch.ones(2, 2),
+        "fc.weight": torch.ones(1, 4),
+    }
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}, path)
+    return path
 
 
 def _read_masks(path: Path) -> None:
