@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def checked_array(path: Path, remedy: str, *, mapped: bool = False) -> np.ndarra
         found: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
     except FileNotFoundError:
         raise EchocycleError(f"{path} is missing. {remedy}") from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, OverflowError, TokenError) as error:  # its head is a line of Python
         raise EchocycleError(f"{path} is not whole ({error}). {remedy}") from None
     if not isinstance(found, np.ndarray):
         raise EchocycleError(f"{path} is no array. {remedy}")

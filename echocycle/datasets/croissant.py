@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from echocycle.data.store import CHECKSUMS, COLUMNS, SIZE, SUMMED, Store
-from echocycle.files import read_json, sha256, write_json
+from echocycle.files import read_json, sha256, sweep, write_json
+from echocycle.locks import alone_in
 
 NAME = "croissant.json"
 UNKNOWN = "unknown"
@@ -71,7 +72,9 @@ def write_croissant(store: Path, license: str = UNKNOWN) -> Path:
         "recordSet": [_videos(), _splits(splits)],
     }
     path = folder / NAME
-    write_json(path, content)
+    with alone_in(folder):  # what is half-written here is then nobody's who still writes
+        sweep(folder)
+        write_json(path, content)
     return path
 
 

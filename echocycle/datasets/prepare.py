@@ -15,6 +15,7 @@ import numpy as np
 
 from echocycle.data.details import write_details
 from echocycle.data.store import CHECKSUMS, COLUMNS, FORMAT, SIZE, Store, checksums, frame_bytes, store_id
+from echocycle.datasets.concealed import Names, names_for
 from echocycle.datasets.findings import finding_of, merge_findings, plain_finding
 from echocycle.datasets.open import open_source
 from echocycle.datasets.phantom_truth import phantom_version, true_spacing, what_is_drawn, write_truth
@@ -48,13 +49,14 @@ def prepare_store(
     opened, store = open_source(Path(source), settings), Path(store)
     opened.check_may_be_prepared()
     said = {key: value for key, value in identity(settings).items() if value is not None}
-    job = {"format": FORMAT, "listing": opened.digest, "settings": said}
+    called = names_for(settings, store)
+    job = {"format": FORMAT, "listing": opened.digest, "settings": said, **called.mark}
     if store.exists():
         return _reopen(store, job)
     with alone_in(store):
         if store.exists():  # who was first has finished it just now
             return _reopen(store, job)
-        return _write(opened, store, job, settings, progress)
+        return _write(opened, store, job, settings, called, progress)
 
 
 def _write(
@@ -62,9 +64,10 @@ def _write(
     store: Path,
     job: dict[str, Any],
     settings: PrepareSettings,
+    called: Names,
     progress: Callable[[int, int], None] | None,
 ) -> Store:
-    writer = _Writer(store, job, settings)
+    writer = _Writer(store, job, settings, called)
     if writer.whole:
         return writer.close()
     todo = [record for record, name in zip(source.records, source.names, strict=True) if name not in writer.done]
@@ -105,8 +108,8 @@ def _decode_all(
 class _Writer:
     """Appends videos to a partial store; one line of journal.jsonl stands for one whole video."""
 
-    def __init__(self, store: Path, job: dict[str, Any], settings: PrepareSettings):
-        self.settings = settings
+    def __init__(self, store: Path, job: dict[str, Any], settings: PrepareSettings, called: Names):
+        self.settings, self.called = settings, called
         self._made = PartialFolder(store, job, seal="store.json", private=("traces.bin", "journal.jsonl"))
         self.folder, self.job = self._made.path, self._made.job
         self.whole = not self._made.begin(check=Store)
@@ -148,6 +151,8 @@ class _Writer:
     def add(self, decoded: Decoded, ranks: dict[str, int]) -> None:
         """Append one video: pixels and traces first, the journal's line last."""
         row: dict[str, Any] = {"name": decoded.name} if decoded.row is None else asdict(decoded.row)
+        if "patient" in row:
+            row["patient"] = self.called.patient(row["patient"], row["name"])
         if decoded.frames is not None:
             row["offset"] = self.n_frames
             row["authors_rank"] = ranks.get(decoded.name, -1)
@@ -179,7 +184,9 @@ class _Writer:
         write_text(self.folder / "index.csv", text.getvalue())
         traces = np.fromfile(self.folder / "traces.bin", np.uint8).reshape(len(rows), 2, TRACE_BYTES)
         np.save(self.folder / "traces.npy", traces)
-        findings = merge_findings(source.findings, [finding_of(f) for e in self.entries for f in e["findings"]])
+        findings = merge_findings(
+            self.called.findings(source.findings), [finding_of(f) for e in self.entries for f in e["findings"]]
+        )
         report = {**source.report, "findings": [plain_finding(finding) for finding in findings]}
         write_json(self.folder / "report.json", report)
         known = what_is_drawn(source.root) if phantom else source.details

@@ -4,6 +4,7 @@ A member has a path of its own, `study.zip!/inner/IM_0001`, which every stage ta
 archive is never unpacked whole: a member lies in a temporary folder while it is `opened`, never beside the archive.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -147,7 +148,7 @@ def _unpacked(path: Path, most: int | None = None) -> Iterator[Path]:
                 else:
                     shutil.copyfileobj(_Limited(source, info.file_size), target, 1 << 20)
         except OSError as error:
-            if error.errno is not None:
+            if error.errno not in (None, errno.EINVAL):  # EINVAL: the archive's list names a place before its beginning
                 raise  # the disk, not the archive
             raise _damaged(path, error) from None
         except Exception as error:  # zlib, lzma and bz2 each have an error of their own

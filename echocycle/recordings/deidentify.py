@@ -66,7 +66,7 @@ def deidentify(path: Path, out: Path, *, salt: str, format: Literal["mp4", "dico
     fps = recording.fps
     frames, spacing_mm = fan_alone(recording)
     del recording  # writing may need as much memory again
-    name = _hash(salt, f"clip {sha256(path)}")
+    name = salted(salt, f"clip {sha256(path)}")
     if format == "mp4":
         target = Path(out) / f"{name}.mp4"
         write_mp4(target, frames, fps)
@@ -74,7 +74,7 @@ def deidentify(path: Path, out: Path, *, salt: str, format: Literal["mp4", "dico
     patient = _patient(path)
     target = Path(out) / f"{name}.dcm"
     # a clip without a patient is a patient of its own: clips must not be taken for one person's by accident
-    person = _hash(salt, f"patient {patient}") if patient else name
+    person = salted(salt, f"patient {patient}") if patient else name
     _write_dicom(target, frames, fps, spacing_mm, name, person)
     return target
 
@@ -110,7 +110,8 @@ def _patient(path: Path) -> str:
         return text(open_dicom(path).dataset, "PatientID")
 
 
-def _hash(salt: str, of: str) -> str:
+def salted(salt: str, of: str) -> str:
+    """A name that only who has the salt can make again: 24 hexadecimal digits of an HMAC with SHA-256."""
     return hmac.new(salt.encode(), of.encode(), hashlib.sha256).hexdigest()[:24]
 
 

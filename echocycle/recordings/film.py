@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,6 +43,18 @@ class _Remembering:
         return instead
 
 
+@contextmanager
+def remembering(file: BinaryIO) -> Iterator[_Remembering]:
+    """An open file for PyAV to write to; what the system refuses is raised as the `OSError` that it is."""
+    sink = _Remembering(file)
+    try:
+        yield sink
+    except Exception:
+        sink.check()
+        raise
+    sink.check()
+
+
 def stream_mp4(
     path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], fps: float, preset: str = "medium"
 ) -> None:
@@ -54,28 +67,26 @@ def stream_mp4(
     """
     import av
 
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        sink = _Remembering(file)
-        try:
-            # bitexact leaves the library's version out of the file
-            options = {"fflags": "+bitexact", "movflags": "+faststart"}
-            with av.open(sink, "w", format="mp4", options=options) as output:
-                stream = output.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-                stream.height, stream.width = size
-                stream.pix_fmt = "yuv420p"
-                stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
-                # with `mbtree` (macroblock trees) x264's choices depend on what lies in memory, on AVX-512 machines
-                chosen = {"crf": "16", "preset": preset, "flags": "+bitexact", "x264-params": "mbtree=0"}
-                stream.codec_context.options = chosen
-                for frame in _drawn_ahead(frames):
-                    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                    output.mux(stream.encode(picture))
-                    sink.check()
-                output.mux(stream.encode())
-        except Exception:
+    # bitexact leaves the library's version out of the file
+    options = {"fflags": "+bitexact", "movflags": "+faststart"}
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        remembering(file) as sink,
+        av.open(sink, "w", format="mp4", options=options) as output,
+    ):
+        stream = output.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
+        # with `mbtree` (macroblock trees) x264's choices depend on what lies in memory, on AVX-512 machines
+        chosen = {"crf": "16", "preset": preset, "flags": "+bitexact", "x264-params": "mbtree=0"}
+        stream.codec_context.options = chosen
+        for frame in _drawn_ahead(frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            output.mux(stream.encode(picture))
             sink.check()
-            raise
-        sink.check()
+        output.mux(stream.encode())
 
 
 def _drawn_ahead(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

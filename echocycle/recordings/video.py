@@ -22,6 +22,7 @@ from echocycle.errors import EchocycleError
 from echocycle.files import replacing
 from echocycle.recordings.budget import LARGEST_PICTURE, FrameStack, check_budget
 from echocycle.recordings.colour import FlowWatch
+from echocycle.recordings.film import remembering
 from echocycle.recordings.regions import UNKNOWN_SPACING, Box, checked_aspect
 from echocycle.recordings.streams import UPRIGHT, Turn, choose_stream, frames_promised, seconds_of, turn_of
 from echocycle.recordings.timing import HIGHEST_FPS, Timing, compared, timing_of_stamps
@@ -336,7 +337,8 @@ def _write(
         replacing(path) as temporary,
         # bitexact leaves the library's version out of the file
         temporary.open("wb") as file,
-        av.open(file, "w", format=file_type, options={"fflags": "+bitexact", **container}) as output,
+        remembering(file) as sink,
+        av.open(sink, "w", format=file_type, options={"fflags": "+bitexact", **container}) as output,
     ):
         stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
@@ -348,6 +350,7 @@ def _write(
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=layout)
             output.mux(stream.encode(picture))
+            sink.check()
         output.mux(stream.encode())
 
 

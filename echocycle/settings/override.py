@@ -21,6 +21,8 @@ def read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise EchocycleError(f"The settings file {path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise EchocycleError(f"The settings file {path} is no text in UTF-8 ({error}). Save it as UTF-8.") from None
     try:
         if path.suffix == ".toml":
             import tomllib

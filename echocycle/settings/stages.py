@@ -309,10 +309,18 @@ class PrepareSettings:
     """Frames a second of every video with `time` seconds; 50 is EchoNet-Dynamic's usual rate."""
     allow_mixed: bool = field(default=False, metadata=OPERATIONAL)
     """Take a folder in which some videos are 112x112 pixels already and others are a scanner's own pictures."""
+    patients: Literal["clear", "hashed"] = field(default="clear", metadata=LATER)
+    """`hashed` puts a salted hash in place of each patient's name or number; splits stay by patient."""
+    salt_file: str = field(default="", metadata=LATER | OPERATIONAL)
+    """File with the secret of `patients hashed`, outside the store; made if it is missing. Keep it apart."""
     license: str = field(default="unknown", metadata=OPERATIONAL)
     """License of the videos, a name or an address, for the store's croissant.json."""
 
     def __post_init__(self) -> None:
+        require(
+            (self.patients == "hashed") == bool(self.salt_file),
+            "patients hashed and salt_file belong together: give both, or neither.",
+        )
         require(0 < self.rate < 1000, f"rate is {self.rate}; it must be above 0 and under 1000 frames a second.")
         require(
             self.time == "seconds" or self.rate == 50.0,

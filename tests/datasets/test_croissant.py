@@ -70,3 +70,14 @@ def test_prepare_writes_it(phantom_folder: Path, tmp_path: Path) -> None:
     assert json.loads((made.path / NAME).read_text())["license"] == "CC-BY-4.0"
     stages.prepare(folder, tmp_path / "store", settings)
     assert json.loads((made.path / NAME).read_text())["license"] == "CC-BY-4.0"
+
+
+def test_what_a_kill_left_is_removed(described: Store) -> None:
+    """`prepare` that is killed while it writes the description has given the store its name before."""
+    (described.path / NAME).unlink()
+    (described.path / ".croissant.5.partial.json").write_text("half")
+    before = {path.name for path in described.path.parent.iterdir()}
+    write_croissant(described.path)
+    assert (described.path / NAME).exists()
+    assert not list(described.path.glob(".*"))
+    assert {path.name for path in described.path.parent.iterdir()} == before

@@ -285,3 +285,13 @@ def test_a_folder_is_not_stopped_by_what_is_bad_in_it(tmp_path: Path) -> None:
     assert names(found, tmp_path)[-1] == "z.avi"
     assert "!bad.zip" in names(found, tmp_path)
     shutil.rmtree(tmp_path / "none", ignore_errors=True)
+
+
+def test_a_list_that_names_a_place_before_the_archive(tmp_path: Path) -> None:
+    """Ten bytes that are gone from the middle bring the first member's place below zero, where no file can be read."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(clip(tmp_path / "a.avi"), "a.avi")
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data[:1000] + data[1010:])
+    with pytest.raises(EchocycleError, match="a.avi cannot be unpacked"):
+        read_recording(archive_of_members.member_path(tmp_path / "a.zip", "a.avi"))

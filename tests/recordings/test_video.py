@@ -1,6 +1,9 @@
 """Video files: what is written comes back, OpenCV sees the same, and damage is found and named."""
 
 import builtins
+import errno
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -286,3 +289,19 @@ def test_without_pyav_the_error_says_so(clip: Path, monkeypatch: pytest.MonkeyPa
         read_video(clip)
     with pytest.raises(EchocycleError, match="PyAV"):
         write_mjpeg(clip, speckle(2), 50)
+
+
+@pytest.mark.parametrize("write", [write_mjpeg, write_mp4])
+@pytest.mark.parametrize("limit", [0, 10_000])
+def test_what_the_system_refuses_is_told_as_it_is(tmp_path: Path, write: Callable[..., None], limit: int) -> None:
+    """PyAV tells only that a callback failed; the command line would take that for a fault of its own."""
+    path, frames = tmp_path / ("a.avi" if write is write_mjpeg else "a.mp4"), speckle(20)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write(path, frames, 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
