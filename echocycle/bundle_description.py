@@ -10,6 +10,8 @@ from echocycle.files import read_json, sha256
 FORMAT, SEVERAL_FORMAT = 1, 2
 """Of bundles with one EF network at most, which earlier versions read too, and of those with several."""
 PARTS = ("segmenter", "regressor")
+CHOICE = "choice.json"
+"""What `train` leaves beside its runs: which of them is the model."""
 REMEDY = "Copy the bundle again, or train the model again"
 
 
@@ -61,10 +63,15 @@ def regressor_name(number: int) -> str:
 
 
 def bundle_folder(path: Path) -> Path:
-    """The bundle's folder, given it, the run that holds it as `model/`, or the name of one of `PACKAGED`."""
+    """The bundle's folder, given it, the run that holds it as `model/`, the folder of `train` with its runs, or the
+    name of one of `PACKAGED`."""
     path = Path(path)
     if str(path) in PACKAGED and not path.exists():
         return PACKAGED[str(path)]
+    if (path / CHOICE).exists():
+        run = str(read_json(path / CHOICE).get("run", ""))
+        _require(run != "" and Path(run).name == run, path / CHOICE, "does not name the run whose model was taken")
+        return path / "runs" / run / "model"
     return path / "model" if (path / "model" / "settings.json").exists() else path
 
 
