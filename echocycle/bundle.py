@@ -212,7 +212,9 @@ def _check_reference(reference: dict[str, Any], file: Path) -> None:
     from echocycle.data.domain_shift import WORDS
 
     version, ranges = reference.get("phantom_version"), reference.get("ranges", {})
-    if not (version is None or _fits(int, version)) or not isinstance(ranges, dict):
+    precision = reference.get("precision", "32")
+    readable = (version is None or _fits(int, version)) and isinstance(ranges, dict)
+    if not readable or precision not in ("32", "bf16", "auto"):
         raise EchocycleError(f"{file} has no readable entry `reference`. {REMEDY}.")
     for name, ends in ranges.items():
         if name not in WORDS or not _fits(tuple[float, ...], ends) or len(ends) != 2:

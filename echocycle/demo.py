@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from echocycle import stages
 from echocycle.console import output
@@ -12,6 +12,9 @@ from echocycle.pipeline import start_of
 from echocycle.settings.flags import Unseen
 from echocycle.settings.presets import Preset, preset
 from echocycle.stage_clock import StageClock
+
+if TYPE_CHECKING:
+    from echocycle.prediction import Prediction
 
 USUAL_SECONDS = {
     "phantom": 43.0,
@@ -95,12 +98,11 @@ def demo(
         verdict = keep_verdict(runs / "student")
     with clock.stage("report"):
         page = write_report(order, out / "report.html", "echocycle demo")
-    from echocycle.inference.batch import predict_batch
-
     with clock.stage("predict"):
-        real = predict_batch([real_clip()], out / "predict", runs / "student").results[0]
+        real, ready, beside = predict_real(out, runs / "student")
     facts = {
         "real_clip_ef": real.ef,
+        "real_clip_ef_of_zero": ready.ef,
         "report": str(page),
         "seconds": clock.seconds,
     }
@@ -108,8 +110,27 @@ def demo(
     output.print(clock.table())
     output.print(results_table(results))
     output.print(f"Report: {page}\nOverlay of the real clip: {next((out / 'predict').glob('*.overlay.mp4'))}")
+    if beside is not None:
+        output.print(f"The real clip as the demo's model and the one in the package (zero) see it: {beside}")
     say_verdict(verdict)
     return results
+
+
+def predict_real(out: Path, run: Path) -> tuple["Prediction", "Prediction", Path | None]:
+    """The real recording by the demo's own model and by the one in the package, and a picture of both."""
+    from echocycle.inference.batch import predict_chosen
+    from echocycle.inference.choices import choose
+    from echocycle.writers.as_sheet import write_beside
+
+    asked = choose(formats="json,csv,masks,overlay,png")
+    own = predict_chosen([real_clip()], out / "predict", run, asked).results[0]
+    ready = predict_chosen([real_clip()], out / "predict-zero", None, asked).results[0]
+    names = {
+        "the demo's own model": out / "predict" / own.stem,
+        "zero, the model in the package": out / "predict-zero" / ready.stem,
+    }
+    sheets = {name: stem.with_name(f"{stem.name}.ed-es.png") for name, stem in names.items()}
+    return own, ready, write_beside(sheets, out / "real-recording.png")
 
 
 def real_clip() -> Path:

@@ -267,6 +267,7 @@ POSSIBLE: list[tuple[Any, ...]] = [
         (("parts", "regressor", "sha256"), ..., "no readable entry `parts.regressor.sha256`"),
         (("parts", "student"), {}, "names a part 'student'"),
         (("parts",), {}, "names no network"),
+        (("reference", "precision"), "8", "no readable entry `reference`"),
         (("reference", "ranges", "fps"), [1.0], "not the range of a known measure"),
         (("reference", "ranges", "colour"), [1.0, 2.0], "not the range of a known measure"),
         (("reference",), None, "no readable entry `reference`"),

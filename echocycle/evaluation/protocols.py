@@ -65,15 +65,11 @@ def predict_video_rows(
     """
     row = store.index.iloc[video]
     spec = longest(regressors)
-    takes_masks = any(part.spec.takes_masks for part in regressors)
-    assert masks is not None or not takes_masks
+    assert masks is not None or not any(part.spec.takes_masks for part in regressors)
     details = {name: store.detail(str(row["name"]), name) for name in store.details.columns if name in KEPT}
     shown = frames_for(store.n_frames(video), settings, spec)
-    as_is = settings.half_beats == "keep"
-    frames = store.frames(video) if as_is else np.asarray(store.frames(video)[shown])
-    reader = None
-    if takes_masks and masks is not None:
-        reader = lambda places: masks.probabilities(video, shown[places])  # noqa: E731
+    frames = store.frames(video) if settings.half_beats == "keep" else np.asarray(store.frames(video)[shown])
+    reader = None if masks is None else (lambda places: masks.probabilities(video, shown[places]))
     for protocol in settings.protocol:
         if protocol == "beat-by-beat":
             assert segmenter is not None

@@ -9,7 +9,7 @@ import torch
 
 from echocycle.bundle import Bundle
 from echocycle.data.clips import clip_starts
-from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest
+from echocycle.inference.clips import THRESHOLD, at_store_size, ef_of_clips, longest, precision_of
 from echocycle.inference.masks import probabilities
 from echocycle.inference.measured import RATE_UNKNOWN, Measured, with_clips, with_masks
 from echocycle.inference.quality import unusable_masks
@@ -40,17 +40,18 @@ def answered(
     frames, notes = cut.frames, result.notes
     if not math.isfinite(cut.fps):
         notes.append(RATE_UNKNOWN)
+    precision = precision_of(bundle.reference, device)
     networks_input, more = _as_trained(cut, bundle)
     notes += more
     small: np.ndarray | None = None
     measured: Measured | None = None
     sure = (math.nan, math.nan)
     if bundle.segmenter is not None:
-        blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device))
+        blocks = list(probabilities(bundle.segmenter, networks_input, FRAMES_AT_ONCE, device, precision))
         small = np.concatenate(blocks)
         masks = np.concatenate([at_store_size(block) for block in blocks])
         del blocks
-        other_way = list(probabilities(bundle.segmenter, turned(networks_input), FRAMES_AT_ONCE, device))
+        other_way = list(probabilities(bundle.segmenter, turned(networks_input), FRAMES_AT_ONCE, device, precision))
         sure = sureness(small), sureness(np.concatenate(other_way))
         reason = unusable_masks(masks > THRESHOLD, frames)
         result, measured = with_masks(result, masks, usable=reason is None)
@@ -68,7 +69,9 @@ def answered(
     if not starts:
         told = f"No beat begins early enough for a clip of {spec.span} frames; try another protocol."
         return Answer(without_ef(result, told), measured, sure)
-    found = np.stack([ef_of_clips(part, networks_input, small, starts, device) for part in bundle.regressors])
+    found = np.stack(
+        [ef_of_clips(part, networks_input, small, starts, device, precision) for part in bundle.regressors]
+    )
     clips = [(start, float(ef)) for start, ef in zip(starts, found.mean(0), strict=True)]
     members = [float(ef) for ef in found.mean(1)] if len(found) > 1 else []
     result = with_clips(replace(result, ef_clips=clips, ef_members=members), spec.span)

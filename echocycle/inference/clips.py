@@ -1,6 +1,7 @@
 """A trained EF network on clips of a video."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 
 from echocycle.data.clips import ClipBatch
 from echocycle.data.store import SIZE
+from echocycle.device import Precision, choose_precision
 from echocycle.models.sliding import answers
 from echocycle.models.specs import Part, RegressorSpec
 
@@ -91,7 +93,12 @@ def longest(regressors: Sequence[Part]) -> RegressorSpec:
 
 
 def ef_of_clips(
-    regressor: Part, frames: np.ndarray, masks: np.ndarray | None, starts: list[int], device: torch.device
+    regressor: Part,
+    frames: np.ndarray,
+    masks: np.ndarray | None,
+    starts: list[int],
+    device: torch.device,
+    precision: str = "32",
 ) -> np.ndarray:
     """EF (starts,), percent, of clips of one recording; `masks` are uint8 (time, size, size)."""
     span = regressor.spec.span
@@ -103,8 +110,14 @@ def ef_of_clips(
         stop = block[-1] + span
         seen = masks[first:stop] if masks is not None and regressor.spec.takes_masks else None
         reader = None if seen is None else seen.__getitem__
-        found.append(predict_clips(regressor, frames[first:stop], reader, [s - first for s in block], 20, device))
+        within = [start - first for start in block]
+        found.append(predict_clips(regressor, frames[first:stop], reader, within, 20, device, precision))
     return np.concatenate(found)
+
+
+def precision_of(reference: dict[str, Any], device: torch.device) -> Precision:
+    """What a bundle's networks compute in on a device: 32 bits, unless its reference says that others agree with it."""
+    return choose_precision(reference.get("precision", "32"), device)
 
 
 def at_store_size(masks: np.ndarray) -> np.ndarray:

@@ -66,14 +66,17 @@ class LazyModel:
         """On what the loaded networks compute and how precisely, as plain values."""
         import torch
 
-        _, device = self.load()
+        from echocycle.inference.clips import precision_of
+
+        bundle, device = self.load()
+        half = precision_of(bundle.reference, device) == "bf16"
         exact = device.type == "cpu" or not torch.backends.cudnn.allow_tf32
         return {
             "backend": "torch",
             "device": str(device),
             "name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
             "threads": torch.get_num_threads(),
-            "precision": "float32" if exact else "float32, TF32 in convolutions",
+            "precision": "bfloat16" if half else "float32" if exact else "float32, TF32 in convolutions",
         }
 
     def first_words(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The reader of the phantom: where the picture shows the cavity that he traces in a way of his own."""
+"""What the picture shows where the reader traces the cavity in a way of his own."""
 
 from dataclasses import replace
 

@@ -112,3 +112,24 @@ def key_frame(prediction: Prediction, frame: int, size: int) -> Image.Image:
     for x, y in ends:
         drawing.ellipse((x - 3, y - 3, x + 3, y + 3), fill=OUTLINE)
     return picture
+
+
+def write_beside(sheets: dict[str, Path], path: Path) -> Path | None:
+    """Sheets of one recording by several models, side by side in one picture, by the models' names.
+
+    A model whose sheet is missing, since it measured no beat, is named all the same; None where all are.
+    """
+    there = {name: Image.open(sheet).convert("RGB") for name, sheet in sheets.items() if sheet.exists()}
+    if not there:
+        return None
+    tallest = max(each.height for each in there.values())
+    picture = Image.new("RGB", (WIDTH * len(sheets), HEADER + tallest), BACKGROUND)
+    drawing = ImageDraw.Draw(picture)
+    for column, name in enumerate(sheets):
+        said = name if name in there else f"{name}: no beat was measured"
+        drawing.text((WIDTH * column + GAP, HEADER / 2), said, TEXT, font(24), anchor="lm")
+        if name in there:
+            picture.paste(there[name], (WIDTH * column, HEADER))
+    with replacing(path) as temporary:
+        picture.save(temporary, optimize=True)
+    return path

@@ -47,7 +47,7 @@ def write_overlay(prediction: Prediction, folder: Path) -> Path:
     path = Path(folder) / f"{prediction.stem}.overlay.mp4"
     sheet = _Sheet(prediction)
     drawn = (sheet.draw(index) for index in range(len(prediction.frames)))
-    stream_mp4(path, drawn, (sheet.height, PICTURE), _playback_fps(prediction))
+    stream_mp4(path, drawn, (sheet.height, PICTURE), _playback_fps(prediction), preset="veryfast")
     return path
 
 

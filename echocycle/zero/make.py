@@ -1,8 +1,10 @@
 """Makes the model in the package, from a phantom and a seed: `python -m echocycle.zero OUT`."""
 
+import copy
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from echocycle.models.specs import Part
 from echocycle.phantom.settings import PHANTOM_VERSION
 from echocycle.runs import versions
 from echocycle.zero.drawn import FIRST, FOURTH, SIDE_BY_SIDE
-from echocycle.zero.regressor import RegressorTraining, ef_spec
+from echocycle.zero.ef_clips import Curriculum
+from echocycle.zero.regressor import RegressorTraining, Stretch, ef_spec, start
 from echocycle.zero.regressor import train as train_regressor
 from echocycle.zero.segmenter import Phase, SegmenterTraining, segmenter_spec
 from echocycle.zero.segmenter import train as train_segmenter
@@ -49,7 +52,14 @@ TINY = Recipe(
             Phase(1, 3e-3, 3, 17, FOURTH, 3, explained=True, third=SIDE_BY_SIDE),
         )
     ),
-    RegressorTraining(steps=2, clips=6, first_clips=3, batch=3),
+    RegressorTraining(
+        common=Stretch(2, Curriculum(5, 3, seed=31), batch=3),
+        members=(
+            (),
+            (Stretch(1, Curriculum(3, 2, seed=33), batch=2), Stretch(1, Curriculum(3, 2, seed=37), batch=2)),
+            (Stretch(1, Curriculum(3, 2, seed=35), batch=2),),
+        ),
+    ),
 )
 """Seconds: for tests."""
 
@@ -57,7 +67,16 @@ TINY = Recipe(
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """A recipe with another seed."""
     phases = tuple(replace(phase, seed=seed + 2 * number) for number, phase in enumerate(recipe.segmenter.phases))
-    return Recipe(replace(recipe.segmenter, phases=phases), replace(recipe.regressor, seed=seed + 16))
+    ef = recipe.regressor
+    seeds = itertools.count(seed + 18, 2)
+    members = tuple(tuple(ef_seeded(each, next(seeds)) for each in member) for member in ef.members)
+    regressor = replace(ef, common=ef_seeded(ef.common, seed + 16), members=members)
+    return Recipe(replace(recipe.segmenter, phases=phases), regressor)
+
+
+def ef_seeded(stretch: Stretch, seed: int) -> Stretch:
+    """A stretch of the EF networks with another seed."""
+    return replace(stretch, curriculum=replace(stretch.curriculum, seed=seed))
 
 
 def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundle:
@@ -67,12 +86,8 @@ def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundl
     segmenter = segmenter_spec(recipe.segmenter.width).build()
     _train_once(work / "segmenter", asdict(recipe.segmenter), segmenter, say,
                 lambda folder: train_segmenter(recipe.segmenter, folder, say))  # fmt: skip
-    regressor = ef_spec(recipe.regressor.widths).build()
-    _train_once(work / "regressor", asdict(recipe), regressor, say,
-                lambda folder: train_regressor(recipe.regressor, segmenter, folder, say))  # fmt: skip
     bundle = Bundle(
         segmenter=Part(segmenter_spec(recipe.segmenter.width), segmenter.half()),
-        regressor=Part(ef_spec(recipe.regressor.widths), regressor.half()),
         provenance={
             "run": "zero",
             "method": "zero",
@@ -81,12 +96,34 @@ def make(out: Path, recipe: Recipe, say: Callable[[str], None] = print) -> Bundl
             "licence": "Apache-2.0",
             "versions": versions()["versions"],
         },
-        reference={"phantom_version": PHANTOM_VERSION, "notice": NOTICE},
+        reference={"phantom_version": PHANTOM_VERSION, "notice": NOTICE, "precision": "auto"},
     )
-    save_bundle(bundle, out)
+    save_bundle(bundle, out, regressors=_ef_networks(work, recipe.regressor, say))
     write_text(out / "card.md", CARD)
     say(f"{out} written, {time.monotonic() - begun:.0f} s.")
     return bundle
+
+
+def _ef_networks(work: Path, settings: RegressorTraining, say: Callable[[str], None]) -> list[Part]:
+    """The EF networks, each after the common stretch and its own."""
+    spec = ef_spec(settings.widths)
+
+    def after(name: str, stretches: Sequence[Stretch], begin: nn.Module) -> nn.Module:
+        network = spec.build_one()
+        told = {"widths": settings.widths, "stretches": [asdict(each) for each in stretches]}
+        _train_once(work / name, told, network, say,
+                    lambda folder: train_regressor(stretches[-1], copy.deepcopy(begin), folder, say))  # fmt: skip
+        return network
+
+    common = after("regressor", (settings.common,), start(settings.widths))
+    parts = []
+    for number, member in enumerate(settings.members, 1):
+        network, done = common, [settings.common]
+        for step, stretch in enumerate(member, 1):
+            done.append(stretch)
+            network = after(f"regressor-{number}-{step}", done, network)
+        parts.append(Part(spec, copy.deepcopy(network).half()))
+    return parts
 
 
 def _train_once(

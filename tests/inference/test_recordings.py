@@ -82,6 +82,16 @@ def test_ef_is_the_mean_of_all_ef_networks_and_each_is_kept(
     assert read_prediction(write_json(both, tmp_path)).ef_members == pytest.approx(both.ef_members)
 
 
+def test_a_model_computes_in_bf16_where_its_reference_says_so(phantom_folder: Path, bundle: Bundle) -> None:
+    path = video_of(phantom_folder)
+    exact, rough = (
+        predict_recording(path, replace(bundle, reference=bundle.reference | more), CPU, stride=30)
+        for more in ({}, {"precision": "bf16"})
+    )
+    assert exact.ef != rough.ef
+    assert exact.ef == pytest.approx(rough.ef, abs=0.5)
+
+
 @pytest.mark.parametrize("n_frames", [30, 46, 47, 90])
 def test_ef_of_clips_is_that_of_clips_cut_one_by_one(store: Store, bundle: Bundle, n_frames: int) -> None:
     """The windows of the whole video, its short end included, are what the training loop would cut."""

@@ -1,7 +1,7 @@
 """The model in the package: what its command makes, and that the package holds what the command makes."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -10,18 +10,24 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from echocycle.bundle import load_bundle
-from echocycle.bundle_description import bundle_folder
+from echocycle.bundle_description import bundle_folder, regressor_name
 from echocycle.files import read_json
 from echocycle.models.beat_segmenter import BeatSegmenter
 from echocycle.phantom.clip import make_clip
+from echocycle.phantom.look import Ranges
 from echocycle.phantom.picture import CAVITY, RIGHT_VENTRICLE
 from echocycle.zero.drawn import FOURTH, SIDE_BY_SIDE, Pool, drawn_settings, explained_settings
+from echocycle.zero.ef_clips import FRAMES, SIZE, STILLS, Curriculum, EfPool, settings_of
 from echocycle.zero.make import TINY, Recipe, make, plain, seeded
-from echocycle.zero.regressor import EfPool, as_input, ef_settings
+from echocycle.zero.regressor import as_input
 from echocycle.zero.segmenter import PARTS, Explained, augmented, begin, parts_loss, varied
 from echocycle.zero.training import Schedule, fit
 
 PACKAGED = bundle_folder("zero")
+WEIGHTS = [
+    "segmenter.safetensors",
+    *(f"{regressor_name(n)}.safetensors" for n in range(len(Recipe().regressor.members))),
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def test_package_holds_what_the_command_makes(made):
         name: part["spec"] for name, part in tiny["parts"].items()
     }
     assert packaged["reference"] == tiny["reference"]
-    for name in ("segmenter.safetensors", "regressor.safetensors"):
+    for name in WEIGHTS:
         one, other = load_file(PACKAGED / name), load_file(made / name)
         assert {k: (v.shape, v.dtype) for k, v in one.items()} == {k: (v.shape, v.dtype) for k, v in other.items()}
         assert all(torch.isfinite(value).all() for value in one.values())
@@ -47,16 +53,14 @@ def test_package_holds_what_the_command_makes(made):
 
 def test_package_is_small_and_holds_no_code():
     files = [path for path in PACKAGED.rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {
-        "settings.json", "card.md", "segmenter.safetensors", "regressor.safetensors",
-    }  # fmt: skip
+    assert {path.name for path in files} == {"settings.json", "card.md", *WEIGHTS}
     assert sum(path.stat().st_size for path in files) <= 20e6
 
 
 def test_same_recipe_same_weights_other_seed_others(made, tmp_path):
     for name, recipe in (("same", TINY), ("other", seeded(TINY, 40))):
         make(tmp_path / name, recipe, lambda line: None)
-    for part in ("segmenter", "regressor"):
+    for part in ("segmenter", "regressor", "regressor-2"):
         hashes = [read_json(folder / "settings.json")["parts"][part]["sha256"]
                   for folder in (made, tmp_path / "same", tmp_path / "other")]  # fmt: skip
         assert hashes[0] == hashes[1] != hashes[2]
@@ -67,20 +71,24 @@ def test_what_is_done_is_not_done_again(made, tmp_path):
     made = shutil.copytree(made, tmp_path / "copy")
     before = read_json(made / "settings.json")
     make(made, TINY, said.append)
-    assert sum("is done" in line for line in said) == 2
+    assert (
+        sum("is done" in line for line in said) == 5
+    )  # the segmenter, the common stretch, three stretches of networks
     assert read_json(made / "settings.json") == before
-    make(made, replace(TINY, regressor=replace(TINY.regressor, steps=1)), said.append)
-    after = read_json(made / "settings.json")
-    assert after["parts"]["segmenter"] == before["parts"]["segmenter"]
-    assert after["parts"]["regressor"] != before["parts"]["regressor"]
+    *others, [last] = TINY.regressor.members
+    members = (*others, (replace(last, lr=1e-2),))
+    make(made, replace(TINY, regressor=replace(TINY.regressor, members=members)), said.append)
+    after = read_json(made / "settings.json")["parts"]
+    changed = [name for name, part in before["parts"].items() if after[name]["sha256"] != part["sha256"]]
+    assert changed == [f"regressor-{len(WEIGHTS) - 1}"]  # what is made anew is the network that is trained otherwise
 
 
 def test_bundle_that_was_made_is_read(made):
     bundle = load_bundle(made)
     assert next(bundle.segmenter.network.parameters()).dtype == torch.float32
     with torch.no_grad():
-        clip = torch.zeros(1, 1, 16, 56, 56)
-        assert torch.isfinite(bundle.regressor.network(clip)).all()
+        clip = torch.zeros(1, 3, FRAMES, SIZE, SIZE)
+        assert all(torch.isfinite(part.network(clip)).all() for part in bundle.regressors)
 
 
 def test_clips_of_the_segmenter_have_ed_es_and_their_masks():
@@ -151,25 +159,52 @@ def test_second_head_leaves_the_first_as_it_was():
     assert network(clips)[1].shape == (6, PARTS, 16, 16)
 
 
-def test_clips_of_the_ef_network_are_masks_of_a_window_or_of_two_stills(made):
-    segmenter = load_bundle(made).segmenter.network
-    torch.manual_seed(0)
-    pool = EfPool(ef_settings(3), 3, segmenter, true_share=0.0)
-    pool.grow(5)
-    assert pool.drawn == 3
-    assert (pool.masks >= 0).all()
-    assert (pool.masks <= 1).all()
-    stills, ef = pool.sample(np.random.default_rng(0), 5, stills=1.0)
-    assert all(len({frame.numpy().tobytes() for frame in clip}) == 2 for clip in stills)
+def test_looks_of_the_ef_clips_widen_from_each_hospitals_own():
+    curriculum = Curriculum(40, narrow=0.0, wide=0.8, second=0.5, seed=3)
+    settings = [settings_of(index, curriculum) for index in range(40)]
+    assert {each.hospital for each in settings} == {"first", "second"}
+    for each in settings[:1] + settings[-3:]:
+        own, narrow = each.look, each is settings[0]
+        for one in fields(Ranges):
+            low, high = getattr(each.ranges, one.name)
+            usual = getattr(Ranges(), one.name)
+            assert (low == high == getattr(own, one.name)) or not narrow
+            assert min(usual[0], getattr(own, one.name)) <= low <= high <= max(usual[1], getattr(own, one.name))
+    widths = [np.ptp(each.ranges.fan_half_angle) for each in settings]
+    assert np.mean(widths[-10:]) > 2 * np.mean(widths[:10]) > 0
+
+
+def test_ef_clips_are_windows_or_two_stills_blended():
+    curriculum = Curriculum(4, seed=3)
+    pool, again = EfPool(curriculum), EfPool(curriculum)
+    pool.grow(3)
+    pool.grow(9)
+    again.grow(4)
+    assert pool.drawn == 4  # full
+    assert np.array_equal(pool.frames, again.frames)  # whatever the portions
+    clip = make_clip(0, settings_of(0, curriculum))
+    assert pool.ef[0] == pytest.approx(clip.ef)
+    small = F.avg_pool2d(torch.from_numpy(clip.frames).float()[:, None], 2)[:, 0]  # as `predict` makes it
+    assert np.abs(pool.frames[0, : len(small)] - small.numpy()).max() <= 0.5
+    windows, ef = pool.sample(np.random.default_rng(0), 5, stills=0.0)
+    assert windows.shape == (5, FRAMES, SIZE, SIZE)
     assert set(ef.tolist()) <= set(pool.ef.tolist())
-    windows, _ = pool.sample(np.random.default_rng(0), 5, stills=0.0)
-    assert all(len({frame.numpy().tobytes() for frame in clip}) == 16 for clip in windows)
-    true = EfPool(ef_settings(3), 1, segmenter, true_share=1.0)
-    true.grow(1)
-    assert set(np.unique(true.masks)) <= {0.0, 0.25, 0.5, 0.75, 1.0}  # halved, and not found
-    found = as_input(windows)
-    assert found.shape == (5, 1, 16, 56, 56)
-    assert found.min() >= -1
+    assert all(len({frame.numpy().tobytes() for frame in window}) == FRAMES for window in windows)
+    stills, ef = pool.sample(np.random.default_rng(0), 5, stills=1.0)
+    for still, value in zip(stills, ef.tolist(), strict=True):
+        index = pool.ef.tolist().index(value)
+        ed, es = pool.frames[index, pool.traced[index]].astype(np.float32)
+        assert np.array_equal(still[0], ed)
+        np.testing.assert_allclose(still[STILLS.index(1.0)], es)
+    assert as_input(windows).shape == (5, 3, FRAMES, SIZE, SIZE)
+
+
+def test_ef_networks_begin_with_one_training_and_differ(made):
+    parts = load_bundle(made).regressors
+    assert len(parts) == len(Recipe().regressor.members)
+    weights = [part.network.fc.weight for part in parts]
+    assert not any(torch.equal(weights[0], other) for other in weights[1:])
+    assert torch.allclose(weights[0], weights[1], atol=0.1)
 
 
 def test_average_lies_between_first_and_last_weights(tmp_path):
