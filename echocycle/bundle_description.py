@@ -6,6 +6,7 @@ from typing import Any
 
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sha256
+from echocycle.models.packaged import ZERO
 
 FORMAT, SEVERAL_FORMAT = 1, 2
 """Of bundles with one EF network at most, which earlier versions read too, and of those with several."""
@@ -51,7 +52,7 @@ class BundleDescription:
         return any(part.spec.get("color") is True for part in self.parts.values())
 
 
-PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
+PACKAGED = {"zero": ZERO}
 """Models that come with the package, by the name that stands for their path."""
 UNASKED = "zero"
 """The one of them that is taken where no model is named."""

@@ -48,9 +48,7 @@ def put_together(run: Path, teachers: tuple[Path, Path], settings: RegressSettin
         "data": info["data"],
         "budget": info["budget"],  # both have the same labels, and the same segmenter helped both
         "precision": info["precision"],
-        "reads_unlabelled_annotation": any(
-            each.info["reads_unlabelled_annotation"] for each in (first, second)
-        ),
+        "reads_unlabelled_annotation": any(each.info["reads_unlabelled_annotation"] for each in (first, second)),
         "helpers": helpers,
         "weights": info["weights"],
     }

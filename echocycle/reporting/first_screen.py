@@ -107,6 +107,8 @@ def about_training(data: ReportData, run: RunReport) -> Words:
     words += f"; {count(run.labels.validation)} more with a known {label} chose the best moment of the training"
     several_models = data.choice is not None and len(data.choice.standings) > 1 and run.name == data.choice.run
     words += ", and this model among several." if several_models else "."
+    if run.settings.get("weights") == "zero":
+        words += " It began from the weights of zero, the model in the package, which has seen synthetic clips only."
     if run.provenance is not None and run.provenance.phantom.startswith("version"):
         words += f" All are synthetic (phantom {run.provenance.phantom})."
     elif run.provenance is not None and run.provenance.data:

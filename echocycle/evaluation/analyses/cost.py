@@ -51,7 +51,8 @@ def cost_of(model: Path) -> Cost:
         seen: SegmenterSpec = from_dict(SegmenterSpec, parts["segmenter"].spec)
         segmenter = _on_meta(seen)
         parameters += _parameters(segmenter)
-        masks = FRAMES * _operations(segmenter, (1, 3, seen.size, seen.size))
+        alone = (1, 3, seen.size, seen.size)
+        masks = FRAMES * _operations(segmenter, (1, *alone) if seen.network == "beat_unet" else alone)
     return Cost(parameters, masks / 1e9, clips / 1e9)
 
 
