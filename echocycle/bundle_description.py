@@ -70,8 +70,13 @@ def bundle_folder(path: Path) -> Path:
     if str(path) in PACKAGED and not path.exists():
         return PACKAGED[str(path)]
     if (path / CHOICE).exists():
-        run = str(read_json(path / CHOICE).get("run", ""))
-        _require(run != "" and Path(run).name == run, path / CHOICE, "does not name the run whose model was taken")
+        content = read_json(path / CHOICE)
+        run = str(content.get("run", "")) if isinstance(content, dict) else ""
+        _require(
+            run not in ("", "..") and Path(run).name == run,
+            path / CHOICE,
+            "does not name the run whose model was taken",
+        )
         return path / "runs" / run / "model"
     return path / "model" if (path / "model" / "settings.json").exists() else path
 
