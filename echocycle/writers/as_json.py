@@ -109,6 +109,7 @@ def _has_its_types(found: Prediction) -> bool:
         and found.time in ("frames", "seconds")
         and isinstance(found.model, dict)
         and all(isinstance(value, list) for value in lists)
+        and all(isinstance(value, int | float) for value in found.ef_members)
         and all(isinstance(value, str) for value in (*texts, *found.notes, *found.warnings))
     )
 

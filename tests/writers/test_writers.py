@@ -437,7 +437,7 @@ def test_frames_go_to_the_encoder_one_by_one(
 
     original = overlay.stream_mp4
     monkeypatch.setattr(
-        overlay, "stream_mp4", lambda path, frames, size, fps: original(path, watched(frames), size, fps)
+        overlay, "stream_mp4", lambda path, frames, *rest, **more: original(path, watched(frames), *rest, **more)
     )
     write_overlay(prediction, tmp_path)
     assert 1 <= most <= 3
