@@ -1,5 +1,6 @@
 """First weights from the model in the package, `zero`, which was trained on synthetic clips alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from echocycle.files import read_json
 ZERO = Path(__file__).parents[1] / "zero" / "model"
 
 
-def zero_regressor(network: str, widths: tuple[int, ...]) -> Path:
+def zero_regressor(network: str, widths: Sequence[int]) -> Path:
     """The weights of zero's first EF network.
 
     Raises `EchocycleError` where the network to fill is of another kind or of other widths.
