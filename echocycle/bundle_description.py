@@ -6,10 +6,13 @@ from typing import Any
 
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, sha256
+from echocycle.models.packaged import ZERO
 
 FORMAT, SEVERAL_FORMAT = 1, 2
 """Of bundles with one EF network at most, which earlier versions read too, and of those with several."""
 PARTS = ("segmenter", "regressor")
+CHOICE = "choice.json"
+"""What `train` leaves beside its runs: which of them is the model."""
 REMEDY = "Copy the bundle again, or train the model again"
 
 
@@ -49,7 +52,7 @@ class BundleDescription:
         return any(part.spec.get("color") is True for part in self.parts.values())
 
 
-PACKAGED = {"zero": Path(__file__).parent / "zero" / "model"}
+PACKAGED = {"zero": ZERO}
 """Models that come with the package, by the name that stands for their path."""
 UNASKED = "zero"
 """The one of them that is taken where no model is named."""
@@ -61,10 +64,20 @@ def regressor_name(number: int) -> str:
 
 
 def bundle_folder(path: Path) -> Path:
-    """The bundle's folder, given it, the run that holds it as `model/`, or the name of one of `PACKAGED`."""
+    """The bundle's folder, given it, the run that holds it as `model/`, the folder of `train` with its runs, or the
+    name of one of `PACKAGED`."""
     path = Path(path)
     if str(path) in PACKAGED and not path.exists():
         return PACKAGED[str(path)]
+    if (path / CHOICE).exists():
+        content = read_json(path / CHOICE)
+        run = str(content.get("run", "")) if isinstance(content, dict) else ""
+        _require(
+            run not in ("", "..") and Path(run).name == run,
+            path / CHOICE,
+            "does not name the run whose model was taken",
+        )
+        return path / "runs" / run / "model"
     return path / "model" if (path / "model" / "settings.json").exists() else path
 
 

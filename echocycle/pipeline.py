@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from echocycle import stages
 from echocycle.console import console, output
 from echocycle.errors import EchocycleError, Finding
+from echocycle.evaluation.candidates import (
+    ALL,
+    CANDIDATES,
+    asked_for,
+    choose,
+    methods_for,
+    possible,
+    write_choice,
+)
 from echocycle.files import read_json
 from echocycle.given import require_folder
 from echocycle.last_word import keep_verdict, say_verdict
@@ -39,7 +48,7 @@ def _calibrating(chosen: Preset, index: "pd.DataFrame", runs: Path) -> Preset:
     from echocycle.calibration import FEWEST_VIDEOS
 
     held_out = int(((index["split"] == "val") & index["ef"].notna()).sum())
-    begun = [runs / name / "run.json" for name in ("shapes", "teacher", "supervised", "student")]
+    begun = [runs / name / "run.json" for name in ("shapes", *methods_for(CANDIDATES))]
     if held_out < 2 * FEWEST_VIDEOS or any("calibration" not in _labels_of(path) for path in begun if path.exists()):
         return chosen
     regress = {
@@ -104,14 +113,18 @@ def train(
     store: Path | None = None,
     dry_run: Annotated[bool, Flag] = False,
     details: Annotated[bool, Flag] = False,
+    candidates: str = ALL,
     chosen: Annotated[Preset | None, Unseen] = None,
 ) -> Path | None:
-    """All stages on your own folder: store, segmenter, masks, teacher, student, evaluation, report. Resumable.
+    """All stages on your own folder: store, segmenter, masks, EF networks, evaluation, choice, report. Resumable.
+
+    Several models are trained, and the one with the least error on the validation videos is taken; the report shows
+    all. The test videos are not looked at for that.
 
     Every training video with a label counts as labelled, every other as unlabelled; `--set
     segment.labels.labelled=1/8 --set regress.labels.labelled=1/8` takes fewer. Where all are labelled there is no
-    student, and the teacher is the model; where none is traced, a video-only network. `--preset` is `paper` on a
-    machine with a GPU and `tiny` on another, if it is not given.
+    student; where none is traced, only a video-only network. `--preset` is `paper` on a machine with a GPU and `tiny`
+    on another, if it is not given.
 
     Args:
         path: Folder with FileList.csv, VolumeTracings.csv and Videos/.
@@ -119,26 +132,30 @@ def train(
         store: Where to keep the frame store; by default inside `out`.
         dry_run: Say what it would take (time, memory, protocol, weights, disk), and stop.
         details: With --dry-run: each training's steps and memory too.
+        candidates: Models to choose from, names with commas: `video-only`, `teacher` (video and masks), `student`,
+            `two-teachers` (the mean of the teacher and of one that sees the masks alone). Fewer take less time;
+            `student` is what earlier versions did.
         chosen: The settings of all stages; by default those of the preset that suits the machine, every label taken.
 
     Returns:
-        The bundle's folder: the student with its segmenter; the teacher where every training video is labelled, so
-        that a student has nothing to learn; without tracings a video-only network. None after a dry run.
+        The bundle's folder: of the candidate that was taken, with its segmenter. None after a dry run.
     """
+    names = asked_for(candidates)
     require_folder(Path(path))
     from echocycle.device import usual_preset
     from echocycle.forecast.own_folder import budget_of, forecast_of, require_first_weights
+    from echocycle.regression.together import put_together
     from echocycle.reporting.collect import write_report
 
     chosen = chosen or for_own_folder(preset(usual_preset()))
     options_of(chosen.segment)  # what is misspelt is said before anything is done
-    for method in ("supervised", "teacher", "student"):
+    for method in methods_for(names):
         options_of(chosen.regression(method))
     path, out = Path(path), Path(out)
     if dry_run:
-        forecast_of(path, out, chosen).show(details=details)
+        forecast_of(path, out, chosen, names).show(details=details)
         return None
-    require_first_weights(path, out, chosen)
+    require_first_weights(path, out, chosen, names)
     clock = StageClock(out / "seconds.json")
     with clock.stage("prepare"):
         made = stages.prepare(path, store or out / "store", chosen.prepare)
@@ -154,42 +171,39 @@ def train(
         console.print(
             "No training video has a tracing, so no segmenter can be trained: a video-only network is trained instead."
         )
-        with clock.stage("supervised"):
-            stages.regress(made.path, runs / "supervised", chosen.regression("supervised"), start=start)
-        order = ["supervised"]
-    else:
+    elif not budget.unlabelled and "student" in names:
+        console.print(
+            "Every training video is labelled, so a student has nothing to learn from its teacher and is left out. "
+            "Fewer labels: `--set segment.labels.labelled=1/8 --set regress.labels.labelled=1/8`."
+        )
+    names = possible(names, traced=traced.any(), unlabelled=bool(budget.unlabelled))
+    masks = runs / "css" if traced.any() else None
+    if masks is not None:
         with clock.stage("segment"):
-            stages.segment(made.path, runs / "css", chosen.segment)
+            stages.segment(made.path, masks, chosen.segment)
         with clock.stage("mask"):
-            stages.mask(made.path, runs / "css", replace(chosen.mask, splits=("train", *splits)))
-        with clock.stage("teacher"):
-            stages.regress(made.path, runs / "teacher", chosen.regression("teacher"), masks=runs / "css", start=start)
-        order = ["css", "teacher"]
-        if budget.unlabelled:
-            with clock.stage("student"):
-                stages.regress(
-                    made.path,
-                    runs / "student",
-                    chosen.regression("student"),
-                    masks=runs / "css",
-                    teacher=runs / "teacher",
-                    start=start,
-                )
-            order.append("student")
-        else:
-            console.print(
-                "Every training video is labelled, so a student has nothing to learn from its teacher: the teacher, "
-                "which sees video and masks, is the model. Fewer labels: `--set segment.labels.labelled=1/8 --set "
-                "regress.labels.labelled=1/8`."
-            )
+            stages.mask(made.path, masks, replace(chosen.mask, splits=("train", *splits)))
+    for method in methods_for(names):
+        teacher = runs / "teacher" if method == "student" else None
+        with clock.stage(method):
+            settings = chosen.regression(method)
+            stages.regress(made.path, runs / method, settings, masks=masks, teacher=teacher, start=start)
+    if "two-teachers" in names:
+        put_together(runs / "two_teachers", (runs / "teacher", runs / "mask_teacher"), chosen.regression("teacher"))
+    shown = [*([masks] if masks is not None else []), *(runs / CANDIDATES[name].run for name in names)]
     with clock.stage("evaluate"):
-        for name in order:
-            stages.evaluate(runs / name, evaluation, store=made.path)
-        verdict = keep_verdict(runs / order[-1])  # before the report, which may begin with it
+        for run in shown:
+            stages.evaluate(run, evaluation, store=made.path)
+        choice = choose(runs, names)
+        write_choice(out, choice)
+        taken = runs / choice.run
+        verdict = keep_verdict(taken)  # before the report, which may begin with it
     with clock.stage("report"):
-        page = write_report([runs / name for name in order], out / "report.html", "echocycle report")
+        page = write_report(shown, out / "report.html", "echocycle report", delivered=taken, choice=choice)
     output.print(clock.table())
-    model = runs / order[-1] / "model"
+    model = taken / "model"
+    if len(names) > 1:
+        output.print(f"Taken: {choice.taken}. {choice.why}", soft_wrap=True, highlight=False)
     output.print(f"Report: {page}\nModel: {model}")
     if verdict is not None and verdict.shown:
         output.print(f"Use it: echocycle predict VIDEO -o RESULTS --model {model}")

@@ -1,6 +1,11 @@
 """What a bundle says of how it was made: nothing that may name a person."""
 
-from echocycle.bundle_description import shareable
+from pathlib import Path
+
+import pytest
+
+from echocycle.bundle_description import bundle_folder, shareable
+from echocycle.errors import EchocycleError
 
 
 def test_neither_command_nor_folder_nor_path_goes_with_a_bundle() -> None:
@@ -21,3 +26,12 @@ def test_neither_command_nor_folder_nor_path_goes_with_a_bundle() -> None:
 def test_weights_named_as_windows_names_them_and_by_a_word() -> None:
     assert shareable({"data": {}, "settings": {"weights": r"C:\SMITH\a.pt"}})["settings"]["weights"] == "a.pt"
     assert shareable({"data": {}, "settings": {"weights": "shapes"}})["settings"]["weights"] == "shapes"
+
+
+def test_the_folder_of_train_stands_for_the_model_that_was_taken(tmp_path: Path) -> None:
+    (tmp_path / "choice.json").write_text('{"run": "teacher"}')
+    assert bundle_folder(tmp_path) == tmp_path / "runs" / "teacher" / "model"
+    for wrong in ('{"run": "../../elsewhere"}', '{"run": ".."}', '{"run": ""}', "{}", "[]"):
+        (tmp_path / "choice.json").write_text(wrong)
+        with pytest.raises(EchocycleError, match=r"choice\.json does not name the run"):
+            bundle_folder(tmp_path)

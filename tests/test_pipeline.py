@@ -18,6 +18,7 @@ from echocycle import cli, demo
 from echocycle.bundle import load_bundle
 from echocycle.data.store import Store
 from echocycle.datasets.prepare import prepare_store
+from echocycle.evaluation.candidates import CANDIDATES, read_choice
 from echocycle.files import read_json, sha256
 from echocycle.recordings.video import write_mjpeg
 from echocycle.reporting import demo as demo_results
@@ -250,13 +251,27 @@ def test_train_on_an_own_folder(phantom_folder: Path, tmp_path: Path, capsys: py
     assert re.fullmatch(
         r"On 4 validation videos this model errs by .* points.*; always answering .* % errs by .*", last
     )
-    verdict = read_json(out / "runs" / "student" / "model" / "verdict.json")
+    choice = read_choice(out)
+    assert choice is not None
+    assert [each.name for each in choice.standings] == list(CANDIDATES)
+    assert choice.taken == min(choice.standings, key=lambda each: each.error).name
+    assert choice.videos == 4
+    assert f"Taken: {choice.taken}. {choice.why}" in " ".join(told.split())
+    verdict = read_json(out / "runs" / choice.run / "model" / "verdict.json")
     assert verdict["sentence"] == last
     better = verdict["high"] < verdict["naive_error"]
     assert ("Use it: echocycle predict VIDEO" in told.replace("\n", " ")) is better
-    for name in ("css", "teacher", "student"):
+    for name in ("css", "supervised", "teacher", "mask_teacher", "student", "two_teachers"):
         assert Run(out / "runs" / name).done
-        assert (out / "runs" / name / "evaluation" / "metrics.json").exists()
+        assert (out / "runs" / name / "evaluation" / "metrics.json").exists() is (name != "mask_teacher")
+    page = " ".join((out / "report.md").read_text(encoding="utf-8").split())
+    assert f"Taken is {choice.taken}. {choice.why}" in page
+    assert f"The model is {choice.run}:" in page
+    # the mean of two networks, on the same clips
+    mean = [pd.read_csv(out / "runs" / name / "evaluation" / "predictions.csv") for name in ("teacher", "two_teachers")]
+    assert list(mean[0]["clip_start"]) == list(mean[1]["clip_start"])
+    # the folder itself names the model that was taken
+    assert load_bundle(out).id == load_bundle(out / "runs" / choice.run).id
     table = pd.read_csv(out / "runs" / "student" / "evaluation" / "predictions.csv")
     assert set(table["split"]) == {"val"}
     assert (out / "report.html").exists()
@@ -284,7 +299,7 @@ def test_train_on_labels_alone_ends_with_the_teacher(
     assert command(f"train {folder} --out={out} {settings}") == 0
     told = capsys.readouterr()
     assert "Every training video is labelled" in " ".join(told.err.split())
-    assert {path.name for path in (out / "runs").iterdir()} >= {"css", "teacher"}
+    assert {path.name for path in (out / "runs").iterdir()} >= {"css", "supervised", "teacher", "two_teachers"}
     assert not (out / "runs" / "student").exists()
     clip = next((folder / "Videos").glob("*.avi"))
     code = command(f"predict {clip} -o {tmp_path}/found -m {out}/runs/teacher")
@@ -296,6 +311,34 @@ def test_train_on_labels_alone_ends_with_the_teacher(
     assert command(f"train {folder} --out={tmp_path / 'none'} {settings}") == 2
     assert "VAL" in capsys.readouterr().err
     assert not (tmp_path / "none" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_of_before_goes_on_with_all_candidates(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--candidates student` does what earlier versions did; what it left is kept when more is asked for, and two
+    teachers, once taken, predict with masks."""
+    folder = own_folder(phantom_folder, tmp_path / "own", tracings=True, splits={"TEST": "TRAIN"})
+    out = tmp_path / "out"
+    assert command(f"train {folder} --out={out} {TRAIN} --candidates=student") == 0
+    assert f"Model: {out}/runs/student/model" in capsys.readouterr().out.replace("\n", "")
+    assert {path.name for path in (out / "runs").iterdir() if path.is_dir()} == {"css", "teacher", "student"}
+    (out / "choice.json").unlink()  # earlier versions knew none
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    assert command(f"train {folder} --out={out} {TRAIN} --candidates=two-teachers") == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert f"Model: {out}/runs/two_teachers/model" in capsys.readouterr().out.replace("\n", "")
+    run = Run(out / "runs" / "two_teachers").info
+    assert set(run["helpers"]) == {"css", "teacher", "mask_teacher"}
+    assert run["budget"] == Run(out / "runs" / "teacher").info["budget"]
+    assert [part.spec.channels for part in load_bundle(out).regressors] == [4, 1]
+    clip = next((folder / "Videos").glob("*.avi"))
+    code = command(f"predict {clip} -o {tmp_path}/found -m {out}")
+    found = read_json(next((tmp_path / "found").glob(f"{clip.stem}*.json")))
+    measured(found)
+    assert code == (1 if found["ef"] is None else 0)
+    assert command(f"train {folder} --out={out} {TRAIN} --candidates=twins") == 2
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ def test_three_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     words = write_hospital(data, tmp_path / "phantom", videos=16, labelled=12, traced=6)
     assert len(words_found(data, words)) > len(words)  # they are there to be found
     made.mkdir()
-    model = made / "runs" / "runs" / "student" / "model"
+    model = made / "runs"
     assert main(["check", str(data)]) == 0
     assert main(["--preset", "debug", "train", str(data), "--out", str(made / "runs")]) == 0
     new = [str(data / "study00" / f"IM_{number:04}") for number in range(3)]

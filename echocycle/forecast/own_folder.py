@@ -1,6 +1,7 @@
 """What `train` would train, and what that would take."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from rich.table import Table
 from echocycle.data.labels import LabelBudget, draw_budget
 from echocycle.data.store import Store
 from echocycle.datasets.open import open_source
+from echocycle.evaluation.candidates import CANDIDATES, answered_by, methods_for, possible
 from echocycle.forecast.cost import Timer, steps_of
 from echocycle.forecast.parts import (
     MASK_BYTES_PER_FRAME,
@@ -27,13 +29,15 @@ from echocycle.settings.stages import RegressSettings, SegmentSettings
 T = TypeVar("T")
 
 
-def trainings(path: Path, out: Path, chosen: Preset) -> dict[Path, SegmentSettings | RegressSettings]:
-    """The trainings of `train` by their runs, as far as the folder's files tell them."""
+def trainings(
+    path: Path, out: Path, chosen: Preset, names: Sequence[str]
+) -> dict[Path, SegmentSettings | RegressSettings]:
+    """The trainings of `train` by their runs, as far as the folder's files tell them; `names` of its candidates."""
     runs = out / "runs"
-    if (path / "FileList.csv").exists() and not (path / "VolumeTracings.csv").exists():
-        return {runs / "supervised": chosen.regression("supervised")}
-    found: dict[Path, SegmentSettings | RegressSettings] = {runs / "css": chosen.segment}
-    return found | {runs / name: chosen.regression(name) for name in ("teacher", "student")}
+    traced = not (path / "FileList.csv").exists() or (path / "VolumeTracings.csv").exists()
+    methods = methods_for(possible(names, traced=traced, unlabelled=True))
+    found: dict[Path, SegmentSettings | RegressSettings] = {runs / "css": chosen.segment} if traced else {}
+    return found | {runs / name: chosen.regression(name) for name in methods}
 
 
 def not_begun(trainings: dict[Path, T]) -> list[T]:
@@ -45,7 +49,7 @@ def not_begun(trainings: dict[Path, T]) -> list[T]:
     ]
 
 
-def forecast_of(path: Path, out: Path, chosen: Preset) -> Forecast:
+def forecast_of(path: Path, out: Path, chosen: Preset, names: Sequence[str] = tuple(CANDIDATES)) -> Forecast:
     """What `train` would take, from the folder's list and one pass through each network."""
     source = open_source(path, chosen.prepare)
     splits = [str(record.split or "train").lower() for record in source.records]
@@ -54,9 +58,9 @@ def forecast_of(path: Path, out: Path, chosen: Preset) -> Forecast:
         split == "train" and math.isfinite(record.ef) for split, record in zip(splits, source.records, strict=True)
     )
     videos = Videos(splits.count("train"), splits.count("val"), splits.count("test"), frames, labelled)
-    needed = trainings(path, out, chosen)
     if labelled == videos.train and chosen.regression("student").labels.labelled == "all":
-        needed.pop(out / "runs" / "student", None)  # nothing is unlabelled
+        names = possible(names, traced=True, unlabelled=False)
+    needed = trainings(path, out, chosen, names)
     timer = Timer(chosen.segment.loop.device)
     forecast = Forecast(
         title=f"echocycle train {path}, preset {chosen.name}: {', '.join(run.name for run in needed)}",
@@ -85,15 +89,18 @@ def forecast_of(path: Path, out: Path, chosen: Preset) -> Forecast:
             forecast.add("masks", frames * cost.item)
             forecast.disk += int(frames * MASK_BYTES_PER_FRAME * settings.size / 112)
         else:
-            forecast.add(f"evaluate {run.name}", evaluation_seconds(settings, chosen.evaluate, videos, cost))
+            seconds = evaluation_seconds(settings, chosen.evaluate, videos, cost)
+            answering = [name for name in names if run.name in answered_by(name)]
+            if answering:
+                forecast.add(f"evaluate {run.name}", len(answering) * seconds)
     if not (out / "store" / "store.json").exists():
         forecast.disk += frames * 112 * 112 * (3 if chosen.prepare.color else 1)
     return forecast
 
 
-def require_first_weights(path: Path, out: Path, chosen: Preset) -> None:
+def require_first_weights(path: Path, out: Path, chosen: Preset, names: Sequence[str] = tuple(CANDIDATES)) -> None:
     """Refuse to begin where the first weights of a training to come cannot be had."""
-    require_weights(not_begun(trainings(path, out, chosen)))
+    require_weights(not_begun(trainings(path, out, chosen, names)))
 
 
 def budget_of(store: Store, chosen: Preset, *, traced: bool) -> LabelBudget:

@@ -44,7 +44,7 @@ def first_weights(settings: SegmentSettings | RegressSettings) -> FirstWeights |
     """Where a stage's first weights lie; None where they are random, or come with or are made by this package."""
     stage = "segment" if isinstance(settings, SegmentSettings) else "regress"
     name, setting = settings.weights, f"{stage}.weights"
-    if name == "none" or (stage == "regress" and name == "shapes"):
+    if name in ("none", "zero") or (stage == "regress" and name == "shapes"):
         return None
     if name in ("imagenet", "kinetics"):
         kind = ResNet50_Weights.IMAGENET1K_V1 if name == "imagenet" else NETWORKS[settings.network][1]

@@ -15,6 +15,7 @@ from echocycle.errors import EchocycleError
 from echocycle.files import read_json
 from echocycle.models.convolutions import FrameConv, SpatialConv, SplitConv, TemporalConv, ThreeConv, WholeConv
 from echocycle.models.fuse import Folding
+from echocycle.models.packaged import zero_regressor
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 
 NETWORKS: dict[str, tuple[list[Any], Any]] = {
@@ -164,7 +165,9 @@ class Ensemble(nn.ModuleList):
 
 
 def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[str]:
-    """Fill all but `fc` (and a fourth input channel) with `kinetics`, `shapes`, nothing (`none`), or a local file.
+    """Fill all but `fc` (and a fourth input channel) with `kinetics`, `shapes`, `zero`, nothing (`none`), or a file.
+
+    `zero` is the first EF network of the model in the package; its last layer is taken too.
 
     A network that takes masks alone gets the sum of a file's weights for RGB: the mask then acts as given three times.
     A last layer of zeros, as method `shapes` leaves it, has learnt nothing and is not taken.
@@ -179,7 +182,8 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
     elif weights == "shapes":
         state = read_state(shapes_file(name, network.widths))
     else:
-        state = _rescaled(read_state(Path(weights)), _scale_of(Path(weights)), network.target_scale)
+        file = zero_regressor(name, network.widths) if weights == "zero" else Path(weights)
+        state = _rescaled(read_state(file), _scale_of(file), network.target_scale)
     stem, fc = state.get("stem.0.weight"), state.get("fc.weight")
     if fc is not None and not bool(fc.any()):
         state = {key: value for key, value in state.items() if not key.startswith("fc.")}
@@ -201,7 +205,7 @@ def load_regressor_weights(network: Regressor, name: str, weights: str) -> set[s
 
 def _rescaled(state: dict[str, Tensor], scale: float, wanted: float) -> dict[str, Tensor]:
     """The tensors with a last layer that gives the same EF at another `target_scale`."""
-    return {key: value * (scale / wanted) if key.startswith("fc.") else value for key, value in state.items()}
+    return {key: value.float() * (scale / wanted) if key.startswith("fc.") else value for key, value in state.items()}
 
 
 def _scale_of(file: Path) -> float:

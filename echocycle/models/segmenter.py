@@ -15,6 +15,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabV3
 
 from echocycle.errors import EchocycleError
 from echocycle.models.fuse import Folding
+from echocycle.models.packaged import zero_segmenter, zero_segmenter_network
 from echocycle.models.weights import load_matching, read_state, torchvision_state
 
 
@@ -181,7 +182,7 @@ SEGMENTERS: dict[str, Callable[[int], FrameSegmenter]] = {
 
 
 def load_segmenter_weights(network: nn.Module, weights: str) -> None:
-    """Fill a segmenter with `imagenet` (backbone only), nothing (`none`), or a local file.
+    """Fill a segmenter with `imagenet` (backbone only), `zero` (the model in the package), nothing (`none`), or a file.
 
     A file may hold the whole segmenter (EchoNet's and the paper's checkpoints) or a ResNet-50 backbone.
     """
@@ -191,6 +192,15 @@ def load_segmenter_weights(network: nn.Module, weights: str) -> None:
         if not isinstance(network, DeepLab):
             raise EchocycleError("weights `imagenet` fits deeplabv3_resnet50 only; use --weights none.")
         state = torchvision_state(ResNet50_Weights.IMAGENET1K_V1, weights)
+    elif weights == "zero":
+        name, width = zero_segmenter_network()
+        state = read_state(zero_segmenter())
+        own = network.state_dict()
+        if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in own.items()}:
+            raise EchocycleError(
+                f"Weights `zero` are those of {name} of width {width}, and this segmenter is another network. Only "
+                f"--method supervised trains that one (--network {name} --width {width}); else use --weights none."
+            )
     else:
         state = read_state(Path(weights))
     if isinstance(network, DeepLab) and "conv1.weight" in state:

@@ -14,6 +14,7 @@ from echocycle.errors import EchocycleError
 from echocycle.evaluation.analyses.cost import Cost, cost_of
 from echocycle.evaluation.analyses.stored import analyses_of
 from echocycle.evaluation.calibrate import read_intervals
+from echocycle.evaluation.candidates import Choice
 from echocycle.evaluation.naive import training_ef
 from echocycle.evaluation.tables import read_dice, read_predictions, read_volumes
 from echocycle.files import read_json, write_text
@@ -30,7 +31,13 @@ PUBLIC_RELEASES = ("older", "newer")
 
 
 def write_report(
-    runs: list[Path], out: Path, title: str = "", *, delivered: Path | None = None, overlays: Path | None = None
+    runs: list[Path],
+    out: Path,
+    title: str = "",
+    *,
+    delivered: Path | None = None,
+    overlays: Path | None = None,
+    choice: Choice | None = None,
 ) -> Path:
     """Write the HTML page, its Markdown twin, the same as PDF, and a folder with its tables and figures beside it.
 
@@ -40,13 +47,14 @@ def write_report(
         title: by default it names the delivered run.
         delivered: the run whose model is handed on, one of `runs`; by default the last one that predicts EF.
         overlays: a folder in which `predict` left films of these videos.
+        choice: how the delivered run was chosen among candidates, where it was.
 
     Returns:
         The page's path.
     """
     if not runs:
         raise EchocycleError("Name at least one run to report on.")
-    data = collect(runs, title, delivered=delivered, overlays=overlays, seen_from=out.parent)
+    data = collect(runs, title, delivered=delivered, overlays=overlays, choice=choice, seen_from=out.parent)
     page = write_files(report_page(data), out.with_suffix(".files"), seen_from=out.parent)
     write_text(out, write_html(page))
     write_text(out.with_suffix(".md"), write_markdown(page))
@@ -63,6 +71,7 @@ def collect(
     *,
     delivered: Path | None = None,
     overlays: Path | None = None,
+    choice: Choice | None = None,
     seen_from: Path = Path(),
 ) -> ReportData:
     """What the folders of runs hold, as the report takes it; arguments as in `write_report`."""
@@ -85,7 +94,7 @@ def collect(
         warnings.append("The videos are synthetic (phantom): the numbers say nothing about patients.")
     now = versions()
     chosen = "" if delivered is None else delivered.resolve().name
-    data = ReportData(title, reports, delivered=chosen)
+    data = ReportData(title, reports, delivered=chosen, choice=choice)
     handed_on = delivered_run(data)
     return replace(
         data,

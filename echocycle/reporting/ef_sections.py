@@ -4,6 +4,7 @@ Every number is computed here from the tables of the runs. Whatever is missing i
 have stood.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from echocycle.errors import EchocycleError
+from echocycle.evaluation.candidates import CANDIDATES
 from echocycle.evaluation.intervals import Interval, TTest, compare_methods, video_intervals
-from echocycle.evaluation.metrics import mean_and_sd, naive_prediction
+from echocycle.evaluation.metrics import LEVEL, mean_and_sd, naive_prediction
 from echocycle.evaluation.tables import check_predictions, explain_protocol, per_video
 from echocycle.reporting import figures
 from echocycle.reporting.about_sections import chunks, missing_runs
@@ -337,3 +339,40 @@ def agreement_section(results: Sequence[Result]) -> Section:
             words = f"Predicted minus true EF, {where}; solid: bias, dashed: 95 % limits of agreement."
             blocks.append(Figure(figures.bland_altman_figure(part), words))
     return Section("Agreement with the labels", blocks or [Missing("No predictions, so there is nothing to draw.")])
+
+
+# --- which of several was taken -------------------------------------------------------------------
+
+
+def candidates_section(data: ReportData, results: Sequence[Result]) -> Section | None:
+    """The models that `train` chose from: each with its error on the validation videos that chose, its difference to
+    the one that was taken, and its error on the test videos, which chose nothing."""
+    choice = data.choice
+    if choice is None:
+        return None
+    blocks: list[Block] = [Text(f"Taken is {choice.taken}. {choice.why}")]
+    tested = {result.run.name: result for result in reversed(results) if result.split == "test"}
+    rows = []
+    for each in choice.standings:
+        result = tested.get(each.run)
+        more = Interval(each.more, *(math.nan if end is None else end for end in (each.more_low, each.more_high)))
+        error = Interval(each.error, *(math.nan if end is None else end for end in (each.low, each.high)))
+        rows.append(
+            [
+                Cell(each.name, "taken" if each.name == choice.taken else ""),
+                Cell(each.run),
+                Cell(CANDIDATES[each.name].sees),
+                interval_cell(error),
+                Cell("–") if each.name == choice.taken else interval_cell(more, sign=True),
+                Cell("–") if result is None else interval_cell(result.intervals["mae"]),
+            ]
+        )
+    if rows:
+        caption = (
+            f"Mean absolute error in EF points with {percent(LEVEL)} intervals over patients, by protocol "
+            f"{choice.protocol}. {count(choice.videos)} validation videos chose, the same that chose each network's "
+            "best epoch: on others the errors are larger. They count as labels used. The test videos chose nothing."
+        )
+        columns = ["<candidate", "<run", "<its answer comes from", "MAE, validation", "more than the one taken"]
+        blocks.append(Table([*columns, "MAE, test"], rows, caption, "candidates"))
+    return Section("Which model was taken", blocks)

@@ -34,6 +34,8 @@ METHODS = {
     "teacher": "reads the EF from the video and from the outline of the left ventricle, which another network draws",
     "supervised": "reads the EF from the video alone",
     "mask_teacher": "reads the EF from the outline of the left ventricle alone, which another network draws",
+    "two_teachers": "takes the mean of two networks: one reads the EF from the video and from the outline of the left "
+    "ventricle, which another network draws, one from that outline alone",
     "committee": "reads the EF from the video alone. Several teacher networks taught it",
 }
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
@@ -102,7 +104,11 @@ def about_training(data: ReportData, run: RunReport) -> Words:
     words += f" It was trained on {several(run.labels.labelled, 'video')} with a known {label}"
     if run.labels.unlabelled:
         words += f" and {count(run.labels.unlabelled)} without"
-    words += f"; {count(run.labels.validation)} more with a known {label} chose the best moment of the training."
+    words += f"; {count(run.labels.validation)} more with a known {label} chose the best moment of the training"
+    several_models = data.choice is not None and len(data.choice.standings) > 1 and run.name == data.choice.run
+    words += ", and this model among several." if several_models else "."
+    if run.settings.get("weights") == "zero":
+        words += " It began from the weights of zero, the model in the package, which has seen synthetic clips only."
     if run.provenance is not None and run.provenance.phantom.startswith("version"):
         words += f" All are synthetic (phantom {run.provenance.phantom})."
     elif run.provenance is not None and run.provenance.data:
@@ -135,9 +141,12 @@ def _cautions(
 ) -> list[Words]:
     cautions: list[Words] = []
     if result.split == "val":
+        chose = "the best moment of the training"
+        if data.choice is not None and len(data.choice.standings) > 1:
+            chose += " and this model among several"
         cautions.append(
-            "These are the validation videos, which also chose the best moment of the training: on others the error is "
-            "larger. There were no test videos."
+            f"These are the validation videos, which also chose {chose}: on others the error is larger. There were no "
+            "test videos."
         )
     if len(result.videos) < FEW_VIDEOS:
         cautions.append(f"Only {_videos(result)}: with others the numbers may be quite different.")

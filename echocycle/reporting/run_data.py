@@ -10,6 +10,7 @@ import pandas as pd
 
 from echocycle.evaluation.analyses.cost import Cost
 from echocycle.evaluation.analyses.stored import Analysed
+from echocycle.evaluation.candidates import Choice
 
 NOT_RECORDED = "not recorded"
 
@@ -100,6 +101,7 @@ class ReportData:
     echonet: bool = False  # the data are EchoNet-Dynamic's own videos: the paper's numbers can be held to them
     public_names: bool = False  # the data are the public ones, or a phantom of their form: numbers of papers compare
     train_ef: Sequence[float] | np.ndarray | None = None  # percent, labelled videos: for the naive baseline
+    choice: Choice | None = None  # which of several candidates was taken, where `train` chose
     reference: str | None = None  # the method others are compared with; the first one by default
     warnings: Sequence[str] = ()
     resamples: int = 10_000

@@ -19,6 +19,7 @@ from echocycle.reporting.claims_section import claims_section
 from echocycle.reporting.ef_sections import (
     Result,
     agreement_section,
+    candidates_section,
     naive_results,
     paired_section,
     results_of,
@@ -52,6 +53,7 @@ class Material:
 
 
 SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
+    lambda of: candidates_section(of.data, of.results),
     lambda of: patients_section(of.headline),
     lambda of: low_ef_section(of.data, of.headline, of.results),
     lambda of: bands_section(of.data, of.results),

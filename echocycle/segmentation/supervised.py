@@ -30,6 +30,10 @@ from echocycle.settings.convert import require
 from echocycle.settings.stages import SegmentSettings
 from echocycle.training.method import Inputs, Method, StepResult, Validation
 
+BEAT = "beat_unet"
+"""A network that sees how a clip changes over time. Here its clip is the two traced frames, between which the
+ventricle moves most; when it marks a video it sees whole beats."""
+
 
 @dataclass(frozen=True)
 class SupervisedOptions:
@@ -77,16 +81,24 @@ class SupervisedSegmentation(Method):
     def segmenter_spec(self, inputs: Inputs) -> SegmenterSpec:
         """What is built and trained; methods with a network of their own change it."""
         s = self.settings
+        known = [*SEGMENTERS, *([BEAT] if self.name == SupervisedSegmentation.name else [])]
         require(
-            s.network in SEGMENTERS,
-            f"Method {self.name} takes no network {s.network!r}; choose one of {', '.join(SEGMENTERS)}.",
+            s.network in known, f"Method {self.name} takes no network {s.network!r}; choose one of {', '.join(known)}."
         )
+        require(s.network != BEAT or not inputs.color, f"Network {BEAT} takes grey frames; prepare without --color.")
         return SegmenterSpec(s.network, s.width, s.size, inputs.mean, inputs.std, inputs.color, s.standardise)
 
     def prepare_start(self, data: TrainingData) -> None:
         load_segmenter_weights(self.segmenter, self.settings.weights)
 
+    @property
+    def in_pairs(self) -> bool:
+        """Whether the network sees ED and ES of a video together, as a clip of two frames."""
+        return self.spec.network == BEAT
+
     def step_examples(self) -> tuple[nn.Module, list[tuple[Tensor, int]]]:
+        if self.in_pairs:
+            return self.segmenter, [(torch.empty(2, 2, 3, self.spec.size, self.spec.size), self.settings.batch)]
         return self.segmenter, [(torch.empty(2, 3, self.spec.size, self.spec.size), 2 * self.settings.batch)]
 
     def streams(self) -> dict[str, Stream]:
@@ -106,6 +118,9 @@ class SupervisedSegmentation(Method):
 
         Two passes and one compute the same. On a CPU two are a little faster; a GPU is better filled by one.
         """
+        if self.in_pairs:
+            pairs: Tensor = self.segmenter(images.transpose(0, 1))
+            return pairs.transpose(0, 1)
         if not one_pass:
             return torch.stack([self.segmenter(phase).logits for phase in images])
         with apart(self.segmenter, len(images)):
@@ -139,7 +154,7 @@ class SupervisedSegmentation(Method):
 
     def score(self, batch: TracedBatch) -> dict[str, tuple[float, int]]:
         targets = self._targets(batch)
-        logits = torch.stack([self.segmenter(phase).logits for phase in self._images(batch)]).float()
+        logits = self.logits_of(self._images(batch), one_pass=False).float()
         count = targets.shape[1]
         return {
             "bce": (segmentation_loss(logits, targets).item(), count),

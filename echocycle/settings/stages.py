@@ -141,12 +141,12 @@ class SegmentSettings:
     """Segmentation method; `echocycle info` lists them."""
     network: str = "deeplabv3_resnet50"
     """`deeplabv3_resnet50`, `unet` (small) or `unet_deep` (sees the whole frame); method `clas` has its own besides,
-    `r2plus1d_18`."""
+    `r2plus1d_18`, and method `supervised` `beat_unet`, which sees both traced frames, and whole beats when it marks."""
     width: int = 16
     """Channels of the first level of a U-Net; a quarter of those of `r2plus1d_18`."""
     weights: str = "imagenet"
     """Backbone weights: `imagenet`, for `r2plus1d_18` `kinetics` (torchvision's, from its cache or the network),
-    `none`, or a local file."""
+    `zero` (the segmenter of the model in this package, for `beat_unet`), `none`, or a local file."""
     size: int = 112
     """Height and width of the network's input in pixels."""
     batch: int = 20
@@ -196,7 +196,8 @@ class RegressSettings:
     """Channels of the four stages; torchvision's are 64, 128, 256, 512."""
     weights: str = "kinetics"
     """Initial weights: `kinetics` (torchvision's, from its cache or the network), `shapes` (of a network that has seen
-    moving shapes; those of small ones are in this package), `none`, or a local file."""
+    moving shapes; those of small ones are in this package), `zero` (the first EF network of the model in this package,
+    which has seen synthetic clips; its widths are those of preset `tiny`), `none`, or a local file."""
     size: int = 112
     """Height and width of the network's input in pixels."""
     frames: int = 32

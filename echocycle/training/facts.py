@@ -71,6 +71,7 @@ def by_name(helpers: dict[Path, str]) -> dict[str, str]:
 def weights_of(settings: SegmentSettings | RegressSettings) -> str:
     """What a run's first weights are: their name where that says it all, else the SHA-256 of their file."""
     from echocycle.files import sha256
+    from echocycle.models.packaged import zero_regressor, zero_segmenter
     from echocycle.models.regressor import shapes_file
     from echocycle.models.weights import weights_file
 
@@ -78,4 +79,8 @@ def weights_of(settings: SegmentSettings | RegressSettings) -> str:
         return settings.weights
     if isinstance(settings, RegressSettings) and settings.weights == "shapes":
         return sha256(shapes_file(settings.network, settings.widths))
+    if settings.weights == "zero":
+        if isinstance(settings, RegressSettings):
+            return sha256(zero_regressor(settings.network, settings.widths))
+        return sha256(zero_segmenter())
     return sha256(weights_file(settings.weights))

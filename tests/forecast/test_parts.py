@@ -7,6 +7,8 @@ import pytest
 from echocycle import device
 from echocycle.cli import main
 from echocycle.data.store import Store
+from echocycle.forecast import own_folder
+from echocycle.settings.presets import preset
 
 
 def told(capsys: pytest.CaptureFixture[str], call: list[str]) -> str:
@@ -20,7 +22,7 @@ def test_train(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     text = told(capsys, [*call, *labels])
     assert len(text.splitlines()) <= 20
     for part in (
-        "css, teacher, student",
+        "css, supervised, teacher, mask_teacher, student",
         "8 training, 4 validation, 4 test videos",
         "Time: about",
         "GiB for the largest step",
@@ -30,8 +32,23 @@ def test_train(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     ):
         assert part in text
     assert "student" not in told(capsys, call).splitlines()[0], "with all labels there is no student"
+    fewer = told(capsys, [*call, *labels, "--candidates", "student"])
+    assert fewer.splitlines()[0].endswith("preset debug: css, teacher, student")
     assert "seconds of a step" in told(capsys, [*call, "--details"])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_time_of_every_candidate_is_foretold(
+    phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two networks together are evaluated once more, beside the teacher alone."""
+    monkeypatch.setattr(own_folder, "evaluation_seconds", lambda *_: 1.0)
+    parts = dict(own_folder.forecast_of(phantom_folder, tmp_path / "out", preset("debug")).parts)
+    trained = {"css", "supervised", "teacher", "mask_teacher", "student"}
+    evaluated = {"supervised": 1.0, "teacher": 2.0, "mask_teacher": 1.0, "student": 1.0}
+    assert set(parts) == trained | {"masks"} | {f"evaluate {name}" for name in evaluated}
+    assert {name: parts[f"evaluate {name}"] for name in evaluated} == evaluated
+    assert all(parts[name] > 0 for name in trained)
 
 
 def test_train_names_weights_that_are_missing(
@@ -83,7 +100,7 @@ def test_train_takes_what_suits_the_machine_and_says_so(
     seen = []
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(
-        "echocycle.forecast.own_folder.forecast_of", lambda path, out, chosen: seen.append(chosen) or Shown()
+        "echocycle.forecast.own_folder.forecast_of", lambda path, out, chosen, names: seen.append(chosen) or Shown()
     )
     assert main(["train", str(phantom_folder), "--dry-run"]) == 0
     assert seen[0].name == name

@@ -38,17 +38,21 @@ def cost_of(model: Path) -> Cost:
     Args:
         model: the bundle's folder, or the run that holds it.
     """
-    parts = read_description(model).parts
-    spec: RegressorSpec = from_dict(RegressorSpec, parts["regressor"].spec)
-    regressor = _on_meta(spec)
-    parameters = _parameters(regressor)
-    clips = STARTS * _operations(regressor, (1, spec.channels, spec.frames, spec.size, spec.size))
+    described = read_description(model)
+    parts = described.parts
+    specs: list[RegressorSpec] = [from_dict(RegressorSpec, parts[name].spec) for name in described.regressors]
+    parameters, clips = 0, 0.0
+    for spec in specs:
+        regressor = _on_meta(spec)
+        parameters += _parameters(regressor)
+        clips += STARTS * _operations(regressor, (1, spec.channels, spec.frames, spec.size, spec.size))
     masks = 0.0
-    if spec.takes_masks and "segmenter" in parts:
+    if any(spec.takes_masks for spec in specs) and "segmenter" in parts:
         seen: SegmenterSpec = from_dict(SegmenterSpec, parts["segmenter"].spec)
         segmenter = _on_meta(seen)
         parameters += _parameters(segmenter)
-        masks = FRAMES * _operations(segmenter, (1, 3, seen.size, seen.size))
+        alone = (1, 3, seen.size, seen.size)
+        masks = FRAMES * _operations(segmenter, (1, *alone) if seen.network == "beat_unet" else alone)
     return Cost(parameters, masks / 1e9, clips / 1e9)
 
 
