@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -203,7 +204,13 @@ class Trainings:
             "sentence": state["sentence"],
             "comparison": read_json(comparison) if state["state"] == "done" and comparison.exists() else None,
             "in_use": in_use,
+            "command": self._command(run / model) if model is not None and state["state"] == "done" else None,
         }
+
+    def _command(self, model: Path) -> str:
+        """How this model reads other recordings, to be copied into a terminal."""
+        results = self._desk.project.folder / "results" / "NAME"
+        return f"echocycle predict RECORDINGS -o {shlex.quote(str(results))} --model {shlex.quote(str(model))}"
 
     def _standing(self, run: Path) -> dict[str, Any]:
         """How a round stands; one whose process is gone without a word has failed."""
