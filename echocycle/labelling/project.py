@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from echocycle.bundle_description import PACKAGED
 from echocycle.checked import check_kinds
 from echocycle.datasets.folders import recordings_below
 from echocycle.datasets.lookup import is_recording
@@ -201,8 +202,10 @@ class Project:
         self._kept.save()
 
     def model_path(self, model: str | None = None) -> Path:
-        """Where a model lies; a name of the package stays as it is."""
+        """Where a model lies. A name of the package is that also where a folder of this name lies in the project."""
         name = self.model if model is None else model
+        if name in PACKAGED:
+            return PACKAGED[name]
         inside = self.folder / name
         return inside if inside.exists() else Path(name)
 

@@ -7,15 +7,18 @@ RUN/
   log.txt           what the training says
   training/         the output of `train`
   comparison.json   the new model beside the one in use
+  model             leads to the new model, so that RUN itself can be named where a model is asked for
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
+from echocycle.bundle_description import PACKAGED
 from echocycle.files import printable, read_json, write_json
 from echocycle.locks import alone_in
 
@@ -44,6 +47,7 @@ def main(run: Path) -> int:
             log.write(traceback.format_exc())
         _end(run, "failed", f"The comparison failed: {printable(str(error))}")
         return 1
+    _lead_to(run, model)
     _end(run, "done", read_json(run / "comparison.json")["sentence"], model)
     return 0
 
@@ -69,9 +73,20 @@ def _compare(run: Path, asked: dict[str, Any], model: str) -> None:
 
     snapshot = run / asked["snapshot"]
     files = {path.stem: path for path in (snapshot / "videos").iterdir()}
-    used = run / asked["used"] if (run / asked["used"]).exists() else Path(asked["used"])
+    name = asked["used"]
+    used = PACKAGED.get(name) or (run / name if (run / name).exists() else Path(name))
     truths = read_json(snapshot / "snapshot.json")["validation"]
     write_json(run / "comparison.json", compare(truths, files.__getitem__, run / model, used))
+
+
+def _lead_to(run: Path, model: str) -> None:
+    """RUN/model: a link, or a copy where the disk knows no links."""
+    if (run / "model").exists():
+        return
+    try:
+        (run / "model").symlink_to(model, target_is_directory=True)
+    except (OSError, NotImplementedError):
+        shutil.copytree(run / model, run / "model")
 
 
 def _reason(log: Path) -> str:

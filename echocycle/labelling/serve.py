@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from echocycle.errors import EchocycleError
+from echocycle.files import write_text
 from echocycle.labelling.app import Parts, guarded, make_app
 from echocycle.labelling.desk import Desk
 from echocycle.labelling.keeper import Keeper
@@ -23,6 +24,8 @@ from echocycle.labelling.trainings import Trainings
 from echocycle.progress import track
 
 HOST = "127.0.0.1"
+PORT = Path("cache", "port.txt")
+"""Where a project keeps the port that it had last."""
 PATIENCE = 3
 """Seconds that requests under way get when the server is told to end."""
 
@@ -47,14 +50,7 @@ def serve(
         proposes: whether the model looks at videos in the background.
     """
     with _ended_by_sigterm(), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, port))
-        except OSError as error:
-            raise EchocycleError(
-                f"Port {port} cannot be used ({error.strerror}). Choose another --port, or 0."
-            ) from None
-        port = listening.getsockname()[1]
+        port = _bind(listening, port, Path(folder) / PORT)
         with track("Reading recordings") as progress:
             desk = Desk(folder, reader, progress)
         with ExitStack() as opening:
@@ -67,6 +63,8 @@ def serve(
             address = f"http://{HOST}:{port}/?token={token}"
             app = guarded(make_app(opened(desk, opening, tell, proposes)), token, port)
             listening.listen(128)
+            with suppress(OSError):  # next time another address; nothing else is lost
+                write_text(desk.project.folder / PORT, f"{port}\n")
             with suppress(KeyboardInterrupt):  # uvicorn ends in order, then raises the signal again
                 say(address)
                 if opens:
@@ -82,6 +80,23 @@ def opened(desk: Desk, opening: ExitStack, tell: Callable[[str], None], proposes
     opening.enter_context(closing(Keeper(desk, tell)))
     ranking = opening.enter_context(closing(Ranking(desk, proposals)))
     return Parts(desk, proposals, ranking, trainings, Reviews(desk))
+
+
+def _bind(listening: socket.socket, port: int, last: Path) -> int:
+    """Take a port; where any will do, that of the last time if it is free.
+
+    What a browser could not send yet, it keeps for one address only: a server that comes back must have the same.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if port == 0:
+        with suppress(OSError, ValueError, OverflowError):
+            listening.bind((HOST, int(last.read_text(encoding="utf-8"))))
+            return int(listening.getsockname()[1])
+    try:
+        listening.bind((HOST, port))
+    except OSError as error:
+        raise EchocycleError(f"Port {port} cannot be used ({error.strerror}). Choose another --port, or 0.") from None
+    return int(listening.getsockname()[1])
 
 
 def _run(app: object, listening: socket.socket) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from echocycle.bundle_description import PACKAGED
 from echocycle.errors import EchocycleError
 from echocycle.files import read_json, write_json
 from echocycle.labelling.desk import Desk
@@ -68,9 +70,9 @@ class Trainings:
         if method is not None:
             from echocycle.segmentation import METHODS
 
-            if method not in METHODS:
+            if not isinstance(method, str) or method not in METHODS:
                 raise EchocycleError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
-        if preset is not None and preset not in PRESETS:
+        if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
             raise EchocycleError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
         with self._lock:
             self._require_none_running()
@@ -96,6 +98,8 @@ class Trainings:
     def _used_from(self, run: Path) -> str:
         """The model in use, as a path from a run; a name of the package stays one."""
         project = self._desk.project
+        if project.model in PACKAGED:
+            return project.model
         path = project.model_path()
         return os.path.relpath(path, run) if path.is_relative_to(project.folder) else str(path)
 
@@ -203,7 +207,14 @@ class Trainings:
             "sentence": state["sentence"],
             "comparison": read_json(comparison) if state["state"] == "done" and comparison.exists() else None,
             "in_use": in_use,
+            "command": self._command(run, model) if model is not None and state["state"] == "done" else None,
         }
+
+    def _command(self, run: Path, model: str) -> str:
+        """How this model reads other recordings, to be copied into a terminal."""
+        results = self._desk.project.folder / "results" / "NAME"
+        named = run if (run / "model").exists() else run / model  # earlier versions left no link
+        return f"echocycle predict RECORDINGS -o {shlex.quote(str(results))} --model {shlex.quote(str(named))}"
 
     def _standing(self, run: Path) -> dict[str, Any]:
         """How a round stands; one whose process is gone without a word has failed."""

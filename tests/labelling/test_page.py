@@ -376,6 +376,18 @@ def test_every_screen_fits_and_can_be_read(reader: Callable[..., Reader], width:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_long_names_and_damaged_addresses_do_no_harm(reader: Callable[..., Reader]) -> None:
+    long = reader("Professor Wilhelmina von Hohenzollern-Schwarzenberg", viewport={"width": 1024, "height": 768})
+    page = long.page
+    page.evaluate(
+        "() => { window.app.hint('The model is looking at this video, and that takes a while. '.repeat(4)); }"
+    )
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 1024
+    page.evaluate("() => { window.location.hash = '#/review/%E0%A4%A'; }")
+    expect(page.get_by_role("link", name="Review")).to_have_attribute("aria-current", "page")
+    expect(page.locator(".prediction")).to_have_count(2)
+
+
 def test_fingers_drag_a_handle(reader: Callable[..., Reader], server: Server) -> None:
     ana = reader("Tablet", viewport={"width": 400, "height": 850}, has_touch=True, is_mobile=True)
     ana.open("clip-07.avi")

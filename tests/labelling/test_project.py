@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from helpers.labelling import fake_videos
+from helpers.labelling import fake_videos, opened
 from helpers.recording_files import beating_fan, cine, save
 
+from echocycle.bundle_description import PACKAGED
 from echocycle.errors import EchocycleError, Finding
 from echocycle.files import sha256
 from echocycle.labelling import commands, project
@@ -34,6 +35,13 @@ def test_own_folders_hidden_files_and_tables_are_no_recordings(tmp_path):
         fake_videos(folder / own, 2)
     (folder / "notes.csv").write_text("file\nx\n")
     assert len(Project(folder).videos) == 1
+
+
+def test_a_folder_called_zero_is_not_taken_for_the_model(tmp_path):
+    folder = fake_videos(tmp_path / "clinic" / "zero", 1).parent
+    with opened(folder) as parts:
+        assert parts.proposals.model == "zero"
+        assert parts.desk.project.model_path() == PACKAGED["zero"]
 
 
 def test_a_folder_without_recordings_is_told(tmp_path):

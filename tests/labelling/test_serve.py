@@ -3,6 +3,7 @@
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from helpers.labelling import fake_videos
 from helpers.recording_files import encode, smooth
 
 from echocycle import cli
+from echocycle.files import write_text
+from echocycle.labelling.serve import PORT, _bind
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -37,12 +40,28 @@ def test_a_server_that_is_told_to_end_says_so_and_leaves_no_lock(tmp_path, how):
         address = server.stdout.readline()
         assert address.startswith("http://127.0.0.1:")
         assert "/?token=" in address
+        assert (folder / PORT).read_text().strip() == address.split(":")[2].split("/")[0]
         server.send_signal(how)
         told = server.communicate(timeout=60)[1]
     assert server.returncode == 0
     assert told.strip().endswith("Stopped. Everything that was done is kept.")
     assert "Traceback" not in told
     assert not (folder / ".labels.lock").exists()
+
+
+def test_a_server_that_comes_back_has_the_address_that_it_had(tmp_path):
+    """A browser keeps for one address only what it could not send."""
+    folder = tmp_path / "clinic"
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        port = _bind(first, 0, folder / PORT)
+        write_text(folder / PORT, f"{port}\n")
+        first.listen()
+        assert _bind(second, 0, folder / PORT) != port  # somebody has it
+        first.close()
+        assert _bind(third, 0, folder / PORT) == port
+    write_text(folder / PORT, "no number")
+    with socket.socket() as fourth:
+        assert _bind(fourth, 0, folder / PORT) > 0
 
 
 def test_wrong_words_are_told(tmp_path, capsys):

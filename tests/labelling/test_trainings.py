@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -56,6 +58,14 @@ def test_too_few_labels_write_nothing(phantom_folder, tmp_path):
     assert not (tmp_path / "snapshot").exists()
 
 
+@pytest.mark.parametrize("asked", [{"preset": ["debug"]}, {"preset": {}}, {"method": ["css"]}, {"preset": "none"}])
+def test_words_that_name_nothing_are_refused_in_a_sentence(folder, asked):
+    with opened(folder) as parts, client_of(parts) as client:
+        answer = client.post("/api/train", json=asked)
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("There is no ")
+
+
 @pytest.mark.slow
 def test_labels_become_a_model_that_is_compared_and_taken(folder):
     """The whole round with tiny settings, over a server that is stopped and begun again in its middle."""
@@ -91,7 +101,11 @@ def test_labels_become_a_model_that_is_compared_and_taken(folder):
         assert len(found["worst"]) == 1
         assert run["in_use"] is False
         assert client.get("/api/project").json()["model"]["name"] == "runs/before/model"
-        assert client.post("/api/runs/round-001/use", json={}).json()["in_use"] is True
+        taken = client.post("/api/runs/round-001/use", json={}).json()
+        assert taken["in_use"] is True
+        words = shlex.split(taken["command"])
+        assert words[:2] == ["echocycle", "predict"]
+        assert read_description(Path(words[-1])).path == folder / "runs" / "round-001" / "model"
         about = client.get("/api/project").json()["model"]
         assert about["name"].startswith("runs/round-001/training/runs/")
         assert about["id"] == read_description(folder / about["name"]).id

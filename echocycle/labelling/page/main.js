@@ -15,6 +15,15 @@ const READER = "echocycle-reader";
 const THEME = "echocycle-theme";
 const HIDDEN = "echocycle-warnings-hidden";
 
+// A part of the address; one that is damaged stays as it is, and leads nowhere.
+const decoded = (part) => {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+};
+
 const at = (id) => document.getElementById(id);
 
 class App {
@@ -147,7 +156,7 @@ class App {
   }
 
   async route(again = false) {
-    const [name, ...rest] = window.location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+    const [name, ...rest] = window.location.hash.replace(/^#\/?/, "").split("/").map(decoded);
     const chosen = SCREENS[name] ? name : "queue";
     const address = window.location.hash;
     if (this.address === address && !again) return;

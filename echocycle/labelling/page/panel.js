@@ -1,6 +1,6 @@
 // The right side of the trace screen: the numbers, the two phases, what to do with the video, how it looks.
 
-import { h, icon, number, patientOf, percent, stateMark, text } from "./dom.js";
+import { count, h, icon, number, patientOf, percent, stateMark, text } from "./dom.js";
 import { NAMES } from "./draw.js";
 import { closeButton, open } from "./keys.js";
 
@@ -29,6 +29,8 @@ export class Panel {
     this.note = h("textarea", { id: "note", rows: 2, maxLength: 2000, onchange: () => does.note(this.note.value) });
     this.accept = this.button("Accept proposal", "primary", does.accept, "Enter");
     this.check = this.button("Checked", "", does.check, "V");
+    // Nothing can be done before a video is open: a click that did nothing would not be noticed.
+    this.accept.disabled = this.check.disabled = true;
     this.skip = this.button("Skip …", "", does.skipKey, "X");
     this.next = this.button("Next video", "", does.next, "N");
     this.ghosts = h("input", { type: "checkbox", checked: true, onchange: () => does.ghosts(this.ghosts.checked) });
@@ -139,7 +141,7 @@ export class Panel {
     const { video } = session;
     text(this.name, video.name);
     this.name.title = video.name;
-    const about = [patientOf(video), video.split && `${video.split} split`, `${video.n_frames} frames`, video.fps ? `${number(video.fps)} fps` : "fps unknown"];
+    const about = [patientOf(video), video.split && `${video.split} split`, count(video.n_frames, "frame"), video.fps ? `${number(video.fps)} fps` : "fps unknown"];
     text(this.about, about.filter(Boolean).join(" · "));
     const reasons = video.suggest?.reasons || [];
     text(this.why, reasons.length ? `Suggested: ${reasons.join(". ")}.` : "");

@@ -186,7 +186,7 @@ export class TrainScreen {
   }
 
   take(run) {
-    if (run.in_use) return h("p.taken", icon("checked"), "This model is in use.");
+    if (run.in_use) return h("div.take", h("p.taken", icon("checked"), h("span", "This model is in use.")), run.command ? [h("p.muted.small", "Other recordings are read with this command; write their folder and a name of your own into it:"), h("code.command", run.command)] : null);
     const use = h("button.primary", { type: "button", onclick: () => {
       use.disabled = true;
       this.ask(`/api/runs/${run.run}/use`);
