@@ -274,6 +274,42 @@ def predict(
     )
 
 
+def export(
+    bundle: Path,
+    *,
+    to: Literal["onnx", "openvino", "torch"],
+    out: Annotated[Path, Out],
+    on: Annotated[tuple[Path, ...], Several] = (),
+) -> Path:
+    """A trained model for other programs: 8-bit frames in, probabilities and EF out, normalisation inside.
+
+    Each network is checked against the original on noise and on a drawn heart; `export.json` says what goes in, what
+    comes out, and by how much they differ.
+
+    Args:
+        bundle: A bundle, or the run that holds it, or `zero`.
+        to: `onnx` (ONNX Runtime and others), `openvino`, or `torch` (a program of torch.export, without this package).
+        out: Folder for the files.
+        on: Recordings on which the networks are checked as well.
+
+    Returns:
+        The `export.json`.
+    """
+    from echocycle.bundle_description import read_description
+    from echocycle.engines.export import export_bundle
+    from echocycle.recordings.recording import read_recording
+    from echocycle.recordings.sector import cut_sector
+
+    color = read_description(Path(bundle)).color
+    frames = []
+    for each in on:
+        cut = cut_sector(read_recording(Path(each), color=color))
+        frames.append((Path(each).name, cut.frames if cut.colours is None or not color else cut.colours))
+    written = export_bundle(Path(bundle), to, Path(out), frames)
+    output.print(str(written))
+    return written
+
+
 def adopt(
     *checkpoints: Path,
     out: Annotated[Path, Out],
