@@ -40,7 +40,7 @@ def plain(network: nn.Module, size: int) -> nn.Module:
     for module in list(twin.modules()):
         if isinstance(module, SpatialConv | TemporalConv | WholeConv):
             # their `forward` is a way round slow paths of PyTorch; parameters and sums are those of nn.Conv3d
-            module.__class__ = nn.Conv3d
+            module.__class__ = nn.Conv3d  # type: ignore[assignment]
         elif isinstance(module, AtrousConv):
             _as_plain(module, size // 8)
     return twin
@@ -77,7 +77,7 @@ class BeatGraph(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(frames, 3, size, size), normalised -> (frames, size, size)."""
-        logits: Tensor = self.network.logits(images[:, :1], 1)
+        logits: Tensor = self.network.logits(images[:, :1], 1)  # type: ignore[operator]
         return logits
 
 
