@@ -1,9 +1,9 @@
-"""How long a 175-frame video takes with full-size networks: the plain way, and ours. Run: `python scripts/predict_speed.py`.
+"""How long a 175-frame video takes with full-size networks, the plain way and ours: `python scripts/predict_speed.py`.
 
-The plain way: OpenCV decodes, torchvision's DeepLabV3 sees the frames in batches, torchvision's R(2+1)D-18 every clip of
-32 frames at period 2, all in eager fp32. Ours: `probabilities` and `ef_of_clips` on each engine. Weights are random. A
-sample of frames and clips is timed in turns, and what a whole video takes is reckoned from it; a table is printed.
-Seconds are those of the processor, all threads: a busy machine changes them little. Elapsed seconds stand beside.
+The plain way, all in eager fp32: OpenCV decodes, torchvision's DeepLabV3 sees the frames in batches, its R(2+1)D-18
+every clip of 32 frames at period 2. Ours: `probabilities` and `ef_of_clips` on each engine. Weights are random. A
+sample of frames and clips is timed, and what a whole video takes is reckoned from it. Seconds are those of the
+processor, all threads: a busy machine changes them little. Elapsed seconds stand beside.
 """
 
 import argparse

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -52,10 +54,9 @@ class Kept:
         self.folder = cache_folder() / "engines" / digest
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._own = None
         except OSError as error:
-            self._own = tempfile.TemporaryDirectory(prefix="echocycle-")  # gone with this object
-            self.folder = Path(self._own.name)
+            self.folder = Path(tempfile.mkdtemp(prefix="echocycle-"))
+            atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
             self.told = f"What is found out about engines cannot be kept: {error}. Set XDG_CACHE_HOME to a folder."
 
     def graph(self, part: str) -> Path:
