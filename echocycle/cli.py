@@ -58,6 +58,7 @@ def command_line() -> App:
         stages.analyse,
         stages.report,
         stages.predict,
+        stages.export,
         stages.adopt,
         stages.deidentify,
         benchmarks.bench,

@@ -176,6 +176,9 @@ class Prediction:
     `fps`, and frames are counted after that."""
     recorded_fps: float | None = None
     """Frames per second before that; None where they were not changed."""
+    engines: dict[str, str] = field(default_factory=dict)
+    """What ran each network of the model and how precisely, such as `openvino float32`; empty in results of earlier
+    versions and of `echocycle.predict`, which are PyTorch's."""
     masks: np.ndarray | None = field(default=None, repr=False, compare=False)
     """uint8 (time, height, width): probability of the left ventricle, 255 is certain."""
     frames: np.ndarray | None = field(default=None, repr=False, compare=False)

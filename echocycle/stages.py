@@ -233,6 +233,7 @@ def predict(
     formats: str = "json,csv,masks,overlay",
     workers: int = 1,
     time: Literal["auto", "frames", "seconds"] = "auto",
+    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "torch",
 ) -> Results:
     """EF, masks, beats and volumes of recordings, as files for programs, for the eye and for a picture archive.
 
@@ -251,6 +252,8 @@ def predict(
         workers: Processes that predict, each with a model of its own; they share the cores.
         time: `frames` takes a recording's frames as they are, `seconds` brings it to the frame rate of the training
             videos first; `auto` does so where its rate is none of theirs. Results say which it was.
+        backend: What runs the networks: `torch`; `auto`, the fastest installed engine that answers as PyTorch in 32
+            bits does (to 0.1 EF points), found out once a model and machine, which takes a while. Results say which.
 
     Returns:
         The predictions in order, each read from its JSON when it is asked for.
@@ -271,7 +274,44 @@ def predict(
         formats=formats,
         workers=workers,
         time=time,
+        backend=backend,
     )
+
+
+def export(
+    bundle: Path,
+    *,
+    to: Literal["onnx", "openvino", "torch"],
+    out: Annotated[Path, Out],
+    on: Annotated[tuple[Path, ...], Several] = (),
+) -> Path:
+    """A trained model for other programs: 8-bit frames in, probabilities and EF out, normalisation inside.
+
+    Each network is checked against the original on noise and on a drawn heart; `export.json` says what goes in, what
+    comes out, and by how much they differ.
+
+    Args:
+        bundle: A bundle, or the run that holds it, or `zero`.
+        to: `onnx` (ONNX Runtime and others), `openvino`, or `torch` (a program of torch.export, without this package).
+        out: Folder for the files.
+        on: Recordings on which the networks are checked as well.
+
+    Returns:
+        The `export.json`.
+    """
+    from echocycle.bundle_description import read_description
+    from echocycle.engines.export import export_bundle
+    from echocycle.recordings.recording import read_recording
+    from echocycle.recordings.sector import cut_sector
+
+    color = read_description(Path(bundle)).color
+    frames = []
+    for each in on:
+        cut = cut_sector(read_recording(Path(each), color=color))
+        frames.append((Path(each).name, cut.frames if cut.colours is None or not color else cut.colours))
+    written = export_bundle(Path(bundle), to, Path(out), frames)
+    output.print(str(written))
+    return written
 
 
 def adopt(

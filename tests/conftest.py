@@ -21,6 +21,14 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _pytorch_alone() -> Iterator[None]:
+    """Finding out which engine is fastest takes seconds for each model; tests/inference/test_backend.py does so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECHOCYCLE_PREDICT_BACKEND", "torch")
+        yield
+
+
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom of 16 videos (8 train, 4 val, 4 test) of 84 to 100 frames, in EchoNet-Dynamic's layout. Not to be changed."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from echocycle.console import console
 from echocycle.errors import EchocycleError, Finding, writing_into
 from echocycle.files import printable
-from echocycle.inference.choices import Choices, Device, Protocol, Time, choose
+from echocycle.inference.choices import Backend, Choices, Device, Protocol, Time, choose
 from echocycle.inference.inputs import Input, find_inputs
 from echocycle.inference.lazy_model import LazyModel
 from echocycle.inference.making import LOG, Made, Maker, make, writing
@@ -59,6 +59,7 @@ def predict_all(
     formats: str | Sequence[str] | None = None,
     workers: int = 1,
     time: Time = "auto",
+    backend: Backend = "torch",
 ) -> Results:
     """`predict_batch`, with an error where a recording has no EF.
 
@@ -66,7 +67,9 @@ def predict_all(
         EchocycleError: as `predict_batch`.
         Finding: at least one recording has no EF; what could be done is written.
     """
-    asked = choose(device=device, stride=stride, protocol=protocol, fast=fast, formats=formats, time=time)
+    asked = choose(
+        device=device, stride=stride, protocol=protocol, fast=fast, formats=formats, time=time, backend=backend
+    )
     outcome = predict_chosen(inputs, out, model, asked, workers)
     if outcome.failures:
         unmeasured = sum(failure.kind == "not measured" for failure in outcome.failures)

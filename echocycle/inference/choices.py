@@ -11,6 +11,7 @@ from echocycle.writers import USUAL, WRITERS
 from echocycle.writers.folder import TABLES
 
 Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 Protocol = Literal["one-clip", "all-clips", "strided", "beats"]
 
 STRIDE = 4
@@ -31,6 +32,8 @@ class Choices:
 
     time: Time = "auto"
     """Whether a recording is brought to the frame rate of the training videos (`data/rate.py`)."""
+    backend: Backend = "torch"
+    """What runs the networks (`inference/backend.py`)."""
 
     def protocol_in_words(self, time: str) -> str:
         """How a result of this call, in `frames` or `seconds`, says which clips were averaged."""
@@ -45,6 +48,7 @@ def choose(
     fast: bool = False,
     formats: str | Sequence[str] | None = None,
     time: Time = "auto",
+    backend: Backend = "torch",
 ) -> Choices:
     """The choices, or an `EchocycleError` that names the one that cannot be, or the two that contradict each other.
 
@@ -54,6 +58,8 @@ def choose(
     """
     if protocol not in get_args(Protocol):
         raise EchocycleError(f"protocol is {protocol!r}; it must be one of {', '.join(get_args(Protocol))}.")
+    if backend not in get_args(Backend):
+        raise EchocycleError(f"backend is {backend!r}; it must be one of {', '.join(get_args(Backend))}.")
     if protocol != "strided" and (fast or stride is not None):
         named = "--fast" if fast else "--stride"
         raise EchocycleError(f"{named} belongs to --protocol strided; leave one of the two out.")
@@ -62,7 +68,7 @@ def choose(
     if stride is not None and stride < 1:
         raise EchocycleError(f"stride is {stride}; it must be above 0.")
     steps = stride or (FAST_STRIDE if fast else STRIDE)
-    return Choices(device, protocol, steps, _formats(formats), time)
+    return Choices(device, protocol, steps, _formats(formats), time, backend)
 
 
 def _formats(asked: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echocycle.bundle_description import PACKAGED, UNASKED, read_description
 from echocycle.calibration import read_calibration
+from echocycle.console import console
 from echocycle.data.rate import rate_for, training_rate
 from echocycle.errors import EchocycleError
 from echocycle.inference.choices import Choices
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from echocycle.bundle import Bundle
+    from echocycle.inference.backend import Chosen
 
 
 class LazyModel:
@@ -37,6 +40,7 @@ class LazyModel:
         if choices.time == "seconds" and training_rate(self.description.reference) is None:
             raise EchocycleError(f"The model {path} does not say its training rate. Predict with --time frames.")
         self._loaded: tuple[Bundle, torch.device] | None = None
+        self._chosen: Chosen | None = None
         if choices.protocol == "beats" and "segmenter" not in self.description.parts:
             raise EchocycleError(
                 f"{path} has no segmenter, so no beats can be found; choose another --protocol, or another model."
@@ -59,8 +63,17 @@ class LazyModel:
             where = choose_device(self.choices.device)
             bundle = load_bundle(self.description.path, where)
             check_parts(bundle)
+            from echocycle.inference.backend import choose_engines
+
+            self._take(choose_engines(bundle, self.choices.backend, where))
             self._loaded = bundle, where
         return self._loaded
+
+    def _take(self, chosen: Chosen) -> None:
+        """From here on the networks run on these engines."""
+        self._chosen = chosen
+        for note in chosen.notes:
+            console.print(note, style="yellow", soft_wrap=True, highlight=False)
 
     def computing(self) -> dict[str, Any]:
         """On what the loaded networks compute and how precisely, as plain values."""
@@ -71,8 +84,11 @@ class LazyModel:
         bundle, device = self.load()
         half = precision_of(bundle.reference, device) == "bf16"
         exact = device.type == "cpu" or not torch.backends.cudnn.allow_tf32
+        assert self._chosen is not None
         return {
-            "backend": "torch",
+            "backend": self.choices.backend,
+            "engines": self._chosen.engines,
+            "notes": self._chosen.notes,
             "device": str(device),
             "name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
             "threads": torch.get_num_threads(),
@@ -94,18 +110,31 @@ class LazyModel:
 
     def predict(self, cut: CutRecording, source: str) -> Prediction:
         """The result of one recording that was read and cut; `source` is its name in the result."""
+        from echocycle.engines.adapters import EngineFailedError
+        from echocycle.inference.backend import on_torch
         from echocycle.inference.recordings import predict_cut
 
         bundle, device = self.load()
-        asked = self.choices
-        return predict_cut(
-            cut,
-            source,
-            bundle,
-            self.verdict,
-            device,
-            asked.stride,
-            asked.time,
-            self.calibration,
-            asked.protocol,
-        )
+        asked, chosen = self.choices, self._chosen
+        assert chosen is not None
+
+        def found_by(chosen: Chosen) -> Prediction:
+            found = predict_cut(
+                cut,
+                source,
+                chosen.bundle,
+                self.verdict,
+                device,
+                asked.stride,
+                asked.time,
+                self.calibration,
+                asked.protocol,
+            )
+            return replace(found, engines=chosen.engines)
+
+        try:
+            return found_by(chosen)
+        except EngineFailedError as error:  # this recording and all after it are PyTorch's, and say so
+            remaining = on_torch(bundle, [f"{error} The networks run in PyTorch from here on ({source})."])
+            self._take(remaining)
+            return found_by(remaining)

@@ -94,6 +94,7 @@ class Maker:
             raise _ModelError(error) from None  # what is wrong with the model is not the recording's trouble
         made.computing = self.model.computing()
         found = self.model.predict(read.cut, each.source)
+        made.computing = self.model.computing()  # again: an engine may have failed meanwhile
         found = replace(found, result=read.place, size_bytes=read.size, sha256=read.digest, file=file)
         del read
         with writing(self.out):

@@ -19,7 +19,7 @@ MEASURED = {
     "headline", "headline_reason", "flags", "interval", "interval_by_discs", "category_probabilities",
     "ef_disagreement", "ef_area_length", "edv", "esv", "volume_unit", "heart_rate", "rate_variation", "ef_variation",
     "irregular", "axis_shortening", "longitudinal_shortening", "beats", "volume_curve", "label_provenance",
-    "stored_frames", "ef_members",
+    "stored_frames", "ef_members", "engines",
 }  # fmt: skip
 """Fields that are read by their annotated types."""
 
