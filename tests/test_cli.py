@@ -39,6 +39,7 @@ COMMANDS = (
     "regress",
     "evaluate",
     "analyse",
+    "export",
     "report",
     "predict",
     "adopt",
