@@ -162,7 +162,7 @@ def test_two_ef_that_contradict_are_both_shown(clip) -> None:
     assert apart.flags[0].code == "disagreement"
     assert "Neither is the answer" in apart.headline_reason
     assert apart.answer_in_words(0).startswith("EF unclear: ")
-    assert notices(apart)[0].startswith("Look first: The EF is ")
+    assert notices(apart)[0].startswith("The EF is ")
     alone = judge(*result_of(clip, None))
     assert (alone.headline, alone.interval) == ("discs", None)
     assert alone.answer == alone.ef_by_discs

@@ -83,8 +83,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     shape[:, 6:16, 8:14] = True
     runs.append(
         RunReport(
-            "seg", "css", 0, "segment", labels, {"tau": 10}, None, dice(), volumes(), losses,
-            Overlays(frames, shape, shape, ["v000 ED", "v000 ES"]),
+            "seg", "css", 0, "segment", labels, {"tau": 10}, None, dice(), volumes(), losses=losses,
+            overlays=Overlays(frames, shape, shape, ["v000 ED", "v000 ES"]),
         )
     )  # fmt: skip
     return ReportData(
