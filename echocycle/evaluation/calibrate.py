@@ -60,7 +60,9 @@ def keep_calibration(run: Run, store: Store) -> Path | None:
         found.level,
     )
     table = held_out.assign(low=ends[:, 0], high=ends[:, 1], kind=kind)
-    write_text(folder / NAME, table.to_csv(index=False, lineterminator="\n"))
+    text = table.to_csv(index=False, lineterminator="\n")
+    if not (folder / NAME).exists() or (folder / NAME).read_text(encoding="utf-8") != text:  # done once is done
+        write_text(folder / NAME, text)
     path = write_calibration(run.model, found)
     said = f"Intervals ({found.level:.0%}) from {len(found.regression)} calibration videos"
     console.print(f"{said}{'.' if not reason else f': {kind}. {reason}'}", soft_wrap=True, highlight=False)

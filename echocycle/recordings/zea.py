@@ -28,11 +28,11 @@ DYNAMIC_RANGE_DB = 60.0
 
 def is_zea(path: Path) -> bool:
     """Whether a file is HDF5 with the groups of a zea file."""
-    import h5py
-
     with path.open("rb") as file:
         if file.read(len(SIGNATURE)) != SIGNATURE:
             return False
+    import h5py  # only for files that are HDF5: the stand-ins for a bare machine do without it
+
     try:
         with h5py.File(path, "r") as opened:
             return "data" in opened or "tracks" in opened

@@ -113,7 +113,7 @@ def test_what_every_table_needs_is_asked_before(store: Store, tmp_path: Path) ->
 
 def test_what_cannot_be_run_says_what_it_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["experiment", "table-2", "--out", str(tmp_path / "out")]) == 2
-    assert "attention analysis" in capsys.readouterr().err
+    assert "analyse RUN --what attention" in " ".join(capsys.readouterr().err.split())
     assert main(["experiment"]) == 0
     listed = capsys.readouterr().out
     for name in (

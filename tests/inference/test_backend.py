@@ -98,13 +98,13 @@ def test_an_engine_that_fails_while_it_predicts_is_told_and_recorded(
 ) -> None:
     fake = Fake(monkeypatch, {ONNX: 0.0}, {TORCH: 1.0, ONNX: 0.1})
     predict_all([clip], tmp_path / "torch", model, backend="torch", formats="json")
-    predict_all([clip], tmp_path / "ours", model, formats="json")
+    predict_all([clip], tmp_path / "ours", model, backend="auto", formats="json")
     both = [read_json(tmp_path / name / f"{clip.name}.json") for name in ("torch", "ours")]
     assert both[0]["engines"] == dict.fromkeys(("segmenter", "regressor"), "torch float32")
     assert both[1]["engines"] == dict.fromkeys(("segmenter", "regressor"), "onnxruntime float32")
     assert both[1]["ef"] == pytest.approx(both[0]["ef"], abs=1e-3)
     fake.fails = True
-    predict_all([clip], tmp_path / "failed", model, formats="json")
+    predict_all([clip], tmp_path / "failed", model, backend="auto", formats="json")
     assert read_json(tmp_path / "failed" / f"{clip.name}.json") == both[0]
     assert "onnxruntime float32 failed: no memory" in " ".join(capsys.readouterr().err.split())
     (call,) = read_json(tmp_path / "failed" / "manifest.json")["calls"]
