@@ -89,7 +89,7 @@ def test_train_looks_for_them_first(
 
     monkeypatch.setattr("echocycle.stages.prepare", stop)
     out = tmp_path / "out"
-    for name in ("css", "teacher", "student") if begun else ():
+    for name in ("css", "supervised", "teacher", "mask_teacher", "student") if begun else ():
         (out / "runs" / name).mkdir(parents=True)
         (out / "runs" / name / str(begun)).touch()
     assert main(["train", str(phantom_folder), "-o", str(out), "--preset", "paper"]) == 2
