@@ -145,7 +145,9 @@ def test_beats_need_masks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = EvaluateSettings(protocol=("beat-by-beat",))
     with pytest.raises(EchocycleError, match="no segmenter; train it with --masks"):
         stages.evaluate(runs / "without", settings)
-    monkeypatch.setattr(predictions, "video_probabilities", lambda s, store, m, video, *r: np.zeros((store.n_frames(video), 112, 112)))
+    monkeypatch.setattr(
+        predictions, "video_probabilities", lambda s, store, m, video, *r: np.zeros((store.n_frames(video), 112, 112))
+    )
     with pytest.raises(EchocycleError, match="No beat was found"):
         stages.evaluate(runs / "with", settings)
 
