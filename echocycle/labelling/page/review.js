@@ -55,7 +55,7 @@ export class ReviewScreen {
     this.result.value = this.folder;
     await this.fetchRows();
     const first = this.rows.find((row) => !this.decision(row)) || this.rows[0];
-    if (stem || first) await this.choose(stem || first.stem);
+    if (!this.wanted && (stem || first)) await this.choose(stem || first.stem); // the reader may have been faster
   }
 
   close() {
@@ -99,15 +99,16 @@ export class ReviewScreen {
   }
 
   async choose(stem) {
+    this.wanted = stem;
     const prediction = await get(this.path(stem));
-    if (this.closed) return;
+    if (this.closed || this.wanted !== stem) return; // another was chosen while this one was on its way
     const row = this.rows.find((each) => each.stem === stem) || {};
     this.current = { ...prediction, stem, row, video: prediction.id, decision: prediction.reviewed ?? this.decision(row) };
     this.beat = 0;
     this.drawList();
     this.list.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
     await this.openVideo();
-    this.drawFacts();
+    if (this.wanted === stem) this.drawFacts();
   }
 
   async openVideo() {
