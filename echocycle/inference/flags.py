@@ -100,10 +100,10 @@ def _picture(signs: Signs, limits: Limits) -> Iterator[Flag]:
         )
     if signs.fan_top > limits.widest_fan_top:
         yield _review("no_fan", "The picture is no fan: it may be an M-mode, a Doppler trace or a rendered picture.")
-    if math.isfinite(signs.fps) and not limits.fps[0] <= signs.fps <= limits.fps[1]:
+    if _outside(signs.fps, limits.fps):
         yield _review(
             "frame_rate",
-            f"{signs.fps:.3g} frames a second are outside {limits.fps[0]:g} to {limits.fps[1]:g}: ED and ES may lie "
+            f"{signs.fps:.3g} frames a second are outside {_between(limits.fps)}: ED and ES may lie "
             "between frames, or the file's frame rate is wrong.",
         )
 
@@ -151,6 +151,15 @@ def _masks(signs: Signs, limits: Limits) -> Iterator[Flag]:
         yield _review("hardly_moves", f"The ventricle's area changes by {signs.swing:.0%} only: a still, or no beat.")
 
 
+def _outside(value: float, ends: tuple[float, float]) -> bool:
+    """Whether a number is known and lies outside a range."""
+    return math.isfinite(value) and not ends[0] <= value <= ends[1]
+
+
+def _between(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:g} to {ends[1]:g}"
+
+
 def _beats(signs: Signs, limits: Limits) -> Iterator[Flag]:
     if signs.whole_beats < limits.fewest_beats or not math.isfinite(signs.rate):
         yield _review(
@@ -158,19 +167,17 @@ def _beats(signs: Signs, limits: Limits) -> Iterator[Flag]:
             f"{signs.whole_beats} whole beats were found in {signs.seconds:.1f} s; with fewer than one and a third no "
             "cycle can be told from another.",
         )
-    low, high = limits.rates
-    if math.isfinite(signs.rate) and not low <= signs.rate <= high:
+    if _outside(signs.rate, limits.rates):
         yield _review(
             "heart_rate",
-            f"{signs.rate:.0f} beats a minute are outside {low:g} to {high:g}: an extreme rate, or the file's frame "
-            "rate is wrong.",
+            f"{signs.rate:.0f} beats a minute are outside {_between(limits.rates)}: an extreme rate, or the file's "
+            "frame rate is wrong.",
         )
-    low, high = limits.systole_s
-    if math.isfinite(signs.systole_s) and not low <= signs.systole_s <= high:
+    if _outside(signs.systole_s, limits.systole_s):
         yield _review(
             "systole_length",
-            f"From ED to ES it takes {signs.systole_s:.2f} s, which is outside {low:g} to {high:g}: no beat, or the "
-            "file's frame rate is wrong.",
+            f"From ED to ES it takes {signs.systole_s:.2f} s, which is outside {_between(limits.systole_s)}: no beat, "
+            "or the file's frame rate is wrong.",
         )
 
 
